@@ -1,0 +1,1 @@
+"""Configuration: frozen schema, loading with every error at once."""

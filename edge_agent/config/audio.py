@@ -1,0 +1,101 @@
+"""Configuration of hearing and speaking hardware: audio devices and GPIO."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations at run time
+from typing import Literal
+
+from pydantic import Field
+
+from edge_agent.config.section import Section
+
+
+class AudioConfig(Section):
+    """Sound card and volume."""
+
+    input_device: str = Field(
+        "", description="Part of the microphone's name or its number from `edge-agent devices`; empty for the default."
+    )
+    output_device: str = Field(
+        "", description="Part of the speaker's name or its number from `edge-agent devices`; empty for the default."
+    )
+    volume: int = Field(80, ge=0, le=100, description="Speaking volume in per cent at start.")
+
+
+class OutputConfig(Section):
+    """A pin that can be switched by voice."""
+
+    pin: int = Field(ge=0, le=53, description="BCM number of the pin.")
+    active_high: bool = Field(default=True, description="True where the pin's high level switches the thing on.")
+    initial: bool = Field(default=False, description="State at start.")
+    aliases: tuple[str, ...] = Field((), description="Other names it can be called by.")
+
+
+class ButtonConfig(Section):
+    """A push button between a pin and ground."""
+
+    pin: int = Field(ge=0, le=53, description="BCM number of the pin.")
+    hold_s: float = Field(2.0, gt=0, le=10, description="Held this long, the button mutes or unmutes instead.")
+    bounce_s: float = Field(0.05, ge=0, le=0.5, description="Contact bounce that is ignored.")
+
+
+class LightConfig(Section):
+    """A light that shows the agent's state: one LED, or a red, green and blue one."""
+
+    pin: int | None = Field(None, ge=0, le=53, description="BCM number of a single LED's pin.")
+    rgb_pins: tuple[int, int, int] | None = Field(None, description="BCM numbers of an RGB LED's pins.")
+
+
+class GpioConfig(Section):
+    """Pins."""
+
+    driver: Literal["auto", "lgpio", "simulated"] = Field(
+        "auto",
+        description="auto: real pins where there are any, none otherwise. simulated: pins that only remember their "
+        "state, for trying things out on a machine without GPIO.",
+    )
+    button: ButtonConfig | None = Field(None, description="Push to talk; held, it mutes.")
+    light: LightConfig | None = Field(None, description="State light.")
+    outputs: dict[str, OutputConfig] = Field(
+        default_factory=dict, description="Things to switch, by their spoken name, for example `lamp`."
+    )
+
+
+class ActivationConfig(Section):
+    """What makes the agent listen."""
+
+    mode: Literal["always", "button", "wake_word"] = Field(
+        "always", description="always: every utterance is taken; button: push to talk; wake_word: after one of `words`."
+    )
+    words: tuple[str, ...] = Field(
+        ("okay_nabu",), min_length=1, description="Wake words: okay_nabu, hey_jarvis, hey_mycroft, alexa."
+    )
+    sensitivity: dict[str, float] | float | None = Field(
+        None,
+        description="0 (strict) to 1 (eager), for all words or by word; unset: each model's own threshold.",
+    )
+    listen_s: float = Field(6.0, gt=0, le=60, description="Seconds to wait for speech after activation.")
+
+
+class VadConfig(Section):
+    """WebRTC voice activity detection."""
+
+    aggressiveness: Literal[0, 1, 2, 3] = Field(2, description="0 lets most pass as speech, 3 the least.")
+
+
+class EndpointConfig(Section):
+    """Where an utterance begins and ends."""
+
+    pre_roll_s: float = Field(0.3, ge=0, le=2, description="Audio kept from before the onset.")
+    onset_s: float = Field(0.1, gt=0, le=1, description="Speech needed within the onset window to begin.")
+    hang_over_s: float = Field(0.6, gt=0, le=5, description="Silence that ends an utterance.")
+    min_speech_s: float = Field(0.2, ge=0, le=2, description="Utterances with less speech are dropped.")
+    max_length_s: float = Field(12.0, gt=0.5, le=60, description="Utterances are cut at this length.")
+
+
+class DirectoriesConfig(Section):
+    """Where things are kept."""
+
+    models: Path | None = Field(None, description="Models that are found by themselves; unset: the platform's place.")
+    state: Path | None = Field(None, description="State; unset: the platform's place.")
+    cache: Path | None = Field(None, description="Caches; unset: the platform's place.")

@@ -1,0 +1,1 @@
+"""Hardware and its file-shaped stand-ins: microphone, speaker, recordings, button, light, outputs."""

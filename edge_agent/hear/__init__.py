@@ -1,0 +1,1 @@
+"""HEAR: audio source ▸ VAD ▸ wake word ▸ endpointing ▸ recognition. Protocols and pure logic."""

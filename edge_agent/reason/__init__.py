@@ -1,0 +1,1 @@
+"""REASON: local intents first, then the language model. Protocols and pure logic."""

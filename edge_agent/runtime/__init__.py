@@ -1,0 +1,1 @@
+"""Channels and lanes: how blocking work and the loop meet."""

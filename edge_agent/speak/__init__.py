@@ -1,0 +1,1 @@
+"""SPEAK: sentences ▸ synthesis ▸ playback. Protocols and pure logic."""

@@ -1,0 +1,42 @@
+"""What the pipeline asks of a speech synthesizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from edge_agent.audio import AudioChunk
+
+
+class SpeechSynthesizer(Protocol):
+    """Renders one sentence at a time. Blocking: pulled and closed on the tts lane, never on the loop."""
+
+    @property
+    def name(self) -> str:
+        """Engine and voice, for people and logs."""
+        ...
+
+    def load(self) -> None:
+        """Load the voice. May be called again.
+
+        Raises:
+            ModelError: The voice is absent, incomplete or corrupt.
+            EngineError: The engine is not installed or did not start.
+        """
+        ...
+
+    def synthesize(self, sentence: str) -> Generator[AudioChunk, None, None]:
+        """Yield chunks as soon as they are rendered, at the voice's own rate.
+
+        Closing the generator abandons the rest of the sentence and ends any process of its own.
+
+        Raises:
+            SynthesisError: The voice could not render `sentence`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the voice. May be called twice."""
+        ...

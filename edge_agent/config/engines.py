@@ -13,16 +13,18 @@ from edge_agent.config.section import Section
 class VoskConfig(Section):
     """Vosk."""
 
-    model: Path | None = Field(None, description="Model directory; unset: the first one for the language in the models directory.")
-    min_confidence: float = Field(0.5, ge=0, le=1, description="Mean word confidence below which a closed reading is rejected.")
+    model: Path | None = Field(
+        None, description="Model directory; unset: the first one for the language in the models directory."
+    )
+    min_confidence: float = Field(
+        0.5, ge=0, le=1, description="Mean word confidence below which a closed reading is rejected."
+    )
 
 
 class PocketSphinxConfig(Section):
     """PocketSphinx, the embedded default."""
 
-    min_confidence: float = Field(
-        0.4, ge=0, le=1, description="Confidence below which a closed reading is rejected."
-    )
+    min_confidence: float = Field(0.4, ge=0, le=1, description="Confidence below which a closed reading is rejected.")
 
 
 class AsrConfig(Section):
@@ -57,14 +59,18 @@ class LlmConfig(Section):
     max_answer_tokens: int = Field(160, ge=1, le=4096, description="Longest answer.")
     temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature; 0 always takes the likeliest token.")
     seed: int = Field(0, ge=0, description="Sampling seed.")
-    threads: int | None = Field(None, ge=1, le=64, description="Compute threads; unset: all cores but one, at least one.")
+    threads: int | None = Field(
+        None, ge=1, le=64, description="Compute threads; unset: all cores but one, at least one."
+    )
     history_turns: int = Field(6, ge=0, le=50, description="Turns of conversation that the model is shown.")
 
 
 class PiperConfig(Section):
     """Piper."""
 
-    voice: Path | None = Field(None, description="Voice .onnx file with its .json beside it; unset: the first one for the language.")
+    voice: Path | None = Field(
+        None, description="Voice .onnx file with its .json beside it; unset: the first one for the language."
+    )
     threads: int = Field(2, ge=1, le=16, description="ONNX Runtime threads.")
     speaker: int | None = Field(None, ge=0, description="Speaker of a voice that has several.")
     length_scale: float = Field(1.0, gt=0.2, le=4, description="Above 1 speaks slower.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotations at run time
 from typing import Literal
 
 from pydantic import Field
 
-from edge_agent.config.section import Section
+from edge_agent.config.section import ConfigPath, Section
 
 
 class AudioConfig(Section):
@@ -96,6 +95,8 @@ class EndpointConfig(Section):
 class DirectoriesConfig(Section):
     """Where things are kept."""
 
-    models: Path | None = Field(None, description="Models that are found by themselves; unset: the platform's place.")
-    state: Path | None = Field(None, description="State; unset: the platform's place.")
-    cache: Path | None = Field(None, description="Caches; unset: the platform's place.")
+    models: ConfigPath | None = Field(
+        None, description="Models that are found by themselves; unset: the platform's place."
+    )
+    state: ConfigPath | None = Field(None, description="State; unset: the platform's place.")
+    cache: ConfigPath | None = Field(None, description="Caches; unset: the platform's place.")

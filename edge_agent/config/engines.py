@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotations at run time
 from typing import Literal
 
 from pydantic import Field
 
-from edge_agent.config.section import Section
+from edge_agent.config.section import ConfigPath, Section
 
 
 class VoskConfig(Section):
     """Vosk."""
 
-    model: Path | None = Field(
+    model: ConfigPath | None = Field(
         None, description="Model directory; unset: the first one for the language in the models directory."
     )
     min_confidence: float = Field(
@@ -44,13 +43,15 @@ class IntentsConfig(Section):
     """Local intents."""
 
     builtin: bool = Field(default=True, description="Load the intents that come with edge_agent.")
-    paths: tuple[Path, ...] = Field((), description="Your own YAML files, or directories of them.")
+    paths: tuple[ConfigPath, ...] = Field((), description="Your own YAML files, or directories of them.")
 
 
 class LlmConfig(Section):
     """Local language model."""
 
-    model: Path | None = Field(None, description="GGUF file; unset: the first one in the models directory, or none.")
+    model: ConfigPath | None = Field(
+        None, description="GGUF file; unset: the first one in the models directory, or none."
+    )
     system_prompt: str = Field(
         "You are a helpful voice assistant on a small device. Answer in one or two short spoken sentences.",
         description="Instruction that opens every chat.",
@@ -68,7 +69,7 @@ class LlmConfig(Section):
 class PiperConfig(Section):
     """Piper."""
 
-    voice: Path | None = Field(
+    voice: ConfigPath | None = Field(
         None, description="Voice .onnx file with its .json beside it; unset: the first one for the language."
     )
     threads: int = Field(2, ge=1, le=16, description="ONNX Runtime threads.")
@@ -107,4 +108,4 @@ class MqttConfig(Section):
     host: str = Field("", description="Broker; empty: no MQTT.")
     port: int = Field(1883, ge=1, le=65535, description="Broker's port.")
     username: str = Field("", description="User name; empty: anonymous.")
-    password_file: Path | None = Field(None, description="File of mode 0600 that holds the password.")
+    password_file: ConfigPath | None = Field(None, description="File of mode 0600 that holds the password.")

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 
 class Section(BaseModel):
     """Frozen; refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def _anchor(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base_dir", Path())
+    return Path(base, path.expanduser())
+
+
+ConfigPath = Annotated[Path, AfterValidator(_anchor)]
+"""A path; a relative one counts from the configuration file's directory (validation context `base_dir`)."""

@@ -20,7 +20,7 @@ class AudioChunk:
     Attributes:
         pcm: Signed 16-bit little-endian samples.
         rate_hz: Samples a second.
-        captured_at: `time.monotonic()` when the last sample was captured, None where no clock was involved (recordings).
+        captured_at: `time.monotonic()` when the last sample was captured; None where no clock was involved.
     """
 
     pcm: bytes

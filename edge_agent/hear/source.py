@@ -41,5 +41,9 @@ class AudioSource(Protocol):
         ...
 
     def frames(self) -> AsyncIterator[AudioChunk]:
-        """Yield frames; a recording ends, its last frame filled up with silence; a microphone raises DeviceError when lost."""
+        """Yield frames; a recording ends, its last frame filled up with silence.
+
+        Raises:
+            DeviceError: The microphone is lost.
+        """
         ...

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 class WakeWordDetector(Protocol):
-    """Listens for several wake words at once. Blocking for about a millisecond a frame; called from the capture lane."""
+    """Listens for several wake words at once.
+
+    Blocking for about a millisecond a frame; called from the capture lane.
+    """
 
     @property
     def words(self) -> tuple[str, ...]:

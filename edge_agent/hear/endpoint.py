@@ -76,14 +76,17 @@ class Endpointer:
         """True between an onset and its end."""
         return self._in_utterance
 
-    def push(self, frame: AudioChunk, *, is_speech: bool) -> list[EndpointingEvent]:
-        """Take one judged frame; return what follows from it, in order."""
+    def push(self, frame: AudioChunk, *, is_speech: bool, held: bool = False) -> list[EndpointingEvent]:
+        """Take one judged frame; return what follows from it, in order.
+
+        While `held` (the button is down) silence does not end the utterance.
+        """
         if not self._in_utterance:
             return self._wait(frame, is_speech=is_speech)
         self._count(is_speech=is_speech)
         events: list[EndpointingEvent] = [UtteranceContinued(frame)]
         # Half a frame of tolerance: sums of 0.02 are not exact.
-        if self._silence_s > self._config.hang_over_s - self._frame_s / 2:
+        if not held and self._silence_s > self._config.hang_over_s - self._frame_s / 2:
             events.append(self._end(EndpointReason.SILENCE))
         elif self._length_s > self._config.max_length_s - self._frame_s / 2:
             events.append(self._end(EndpointReason.MAX_LENGTH))

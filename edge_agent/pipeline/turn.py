@@ -55,9 +55,10 @@ class SpeechBegan:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The endpointer ended the utterance."""
+    """The endpointer ended the utterance; its last frame was captured `lag_s` ago."""
 
     endpoint: Endpoint
+    lag_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class CloseUtterance:
 
     turn_id: int
     endpoint: Endpoint
+    lag_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ def _speech_began(now: Conversation) -> Step:
 def _speech_ended(now: Conversation, fact: SpeechEnded) -> Step:
     if now.state is not State.HEARING:
         return now, ()
-    return replace(now, state=State.THINKING), (CloseUtterance(now.turn_id, fact.endpoint),)
+    return replace(now, state=State.THINKING), (CloseUtterance(now.turn_id, fact.endpoint, fact.lag_s),)
 
 
 def _speech_dropped(now: Conversation) -> Step:

@@ -84,6 +84,13 @@ class Channel(Generic[T]):
         self._writable.set()
         return item
 
+    def take(self, most: int) -> list[T]:
+        """Take up to `most` items that are already queued, without waiting."""
+        taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+        if taken:
+            self._writable.set()
+        return taken
+
     def clear(self) -> int:
         """Drop all that is queued and return how many items that were."""
         count = len(self._items)

@@ -1,0 +1,74 @@
+"""Who wants to know what the conversation is doing: console, JSON lines, light, later MQTT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from edge_agent.pipeline.report import TurnReport
+    from edge_agent.pipeline.turn import State
+
+
+class Observer(Protocol):
+    """Called on the loop, in order; must not block."""
+
+    def state_changed(self, state: State, *, muted: bool) -> None:
+        """The agent went over to another state."""
+        ...
+
+    def partial_heard(self, turn_id: int, text: str) -> None:
+        """The transcript so far of the utterance being spoken."""
+        ...
+
+    def heard(self, report: TurnReport) -> None:
+        """The final transcript and its endpoint are in the report."""
+        ...
+
+    def sentence_ready(self, turn_id: int, sentence: str) -> None:
+        """One sentence of the reply is about to be synthesized."""
+        ...
+
+    def turn_ended(self, report: TurnReport) -> None:
+        """The turn is over; the report is complete."""
+        ...
+
+    def fault(self, message: str) -> None:
+        """Something failed and the conversation goes on without it."""
+        ...
+
+
+class Observers:
+    """Passes everything on to several observers, in order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def state_changed(self, state: State, *, muted: bool) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.state_changed(state, muted=muted)
+
+    def partial_heard(self, turn_id: int, text: str) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.partial_heard(turn_id, text)
+
+    def heard(self, report: TurnReport) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.heard(report)
+
+    def sentence_ready(self, turn_id: int, sentence: str) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.sentence_ready(turn_id, sentence)
+
+    def turn_ended(self, report: TurnReport) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.turn_ended(report)
+
+    def fault(self, message: str) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.fault(message)

@@ -1,0 +1,171 @@
+"""Finds the answer to what was heard: local intents first, then the language model, then an honest "I can't"."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from edge_agent.pipeline.turn import MuteChanged
+from edge_agent.reason.actions import Control, Reply
+from edge_agent.reason.sentences import SentenceCutter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from edge_agent.events import Transcript
+    from edge_agent.pipeline.report import TurnReport
+    from edge_agent.pipeline.turn import Fact
+    from edge_agent.reason.actions import Actor
+    from edge_agent.reason.history import History
+    from edge_agent.reason.llm import LanguageModel
+    from edge_agent.reason.matcher import IntentMatch, IntentMatcher
+    from edge_agent.runtime.lane import Lane
+
+_log = logging.getLogger(__name__)
+
+
+class EventPublisher(Protocol):
+    """Takes events of custom intents to the world. Must not block."""
+
+    def publish(self, name: str, slots: Mapping[str, str | int | float]) -> None:
+        """Queue one event."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a turn is answered with.
+
+    Attributes:
+        sentences: Called with a callback for the first piece of generated text, yields the sentences to speak; None
+            where nothing is to be said.
+        user_text: What the history keeps of the question.
+    """
+
+    source: Literal["intent", "llm", "none"]
+    sentences: Callable[[Callable[[], None]], AsyncIterator[str]] | None
+    user_text: str
+    intent: str | None = None
+    slots: Mapping[str, str | int | float] = field(default_factory=dict)
+    control: Control = Control.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class FixedTexts:
+    """What is said where neither an intent nor a model answers."""
+
+    no_model: str
+    not_understood: str
+    nothing_to_repeat: str
+
+
+class Responder:
+    """Answers transcripts and typed text, one at a time. Lives on the loop; matching and the model on their lanes."""
+
+    def __init__(
+        self,
+        matcher: IntentMatcher,
+        actor: Actor,
+        history: History,
+        texts: FixedTexts,
+        *,
+        match_lane: Lane,
+        model: LanguageModel | None,
+        model_lane: Lane,
+        system_prompt: str,
+        publisher: EventPublisher,
+        answers_the_unclear: bool,
+    ) -> None:
+        self._matcher = matcher
+        self._actor = actor
+        self._history = history
+        self._texts = texts
+        self._match_lane = match_lane
+        self._model = model
+        self._model_lane = model_lane
+        self._system_prompt = system_prompt
+        self._publisher = publisher
+        self._answers_the_unclear = answers_the_unclear
+        self._last_reply = ""
+
+    async def answer(self, transcript: Transcript) -> Answer:
+        """Decide what the answer to a spoken utterance is; intents act here."""
+        readings = [text for text in (transcript.text, *transcript.alternatives) if text]
+        if not readings:
+            return self._unclear()
+        match = await self._match_lane.run(lambda: self._matcher.match(readings, forgiving=transcript.in_grammar))
+        return self._act(match) if match else self._generate(transcript.text)
+
+    async def answer_text(self, text: str) -> Answer:
+        """Decide what the answer to typed text is; intents act here."""
+        match = await self._match_lane.run(lambda: self._matcher.match([text], forgiving=False))
+        return self._act(match) if match else self._generate(text)
+
+    def remember(self, report: TurnReport, heard: str) -> None:
+        """Keep what was asked and what was heard of the answer."""
+        if report.heard and heard:
+            self._history.add(report.heard, heard)
+        if heard:
+            self._last_reply = heard
+
+    def settle(self, answer: Answer) -> tuple[Fact, ...]:
+        """Return what follows for the conversation once the answer was spoken."""
+        if answer.control is Control.MUTE:
+            return (MuteChanged(muted=True),)
+        return ()
+
+    def _act(self, match: IntentMatch) -> Answer:
+        reply = self._actor.perform(match)
+        _log.info("intent %s %s (%d edits)", match.intent, dict(match.slots), match.edits)
+        if reply.event is not None:
+            self._publisher.publish(reply.event.name, reply.event.slots)
+        if reply.control is Control.HAND_OVER:
+            return self._generate(match.reading, hint=reply.hint, match=match)
+        text = reply.text
+        if reply.control is Control.REPEAT:
+            text = self._last_reply or self._texts.nothing_to_repeat
+        return Answer(
+            "intent",
+            (lambda _note: _cut(text)) if text else None,
+            match.reading,
+            intent=match.intent,
+            slots=match.slots,
+            control=reply.control,
+        )
+
+    def _generate(self, text: str, *, hint: str | None = None, match: IntentMatch | None = None) -> Answer:
+        intent, slots = (match.intent, match.slots) if match else (None, {})
+        model = self._model
+        if model is None:
+            _log.info("no intent matches %r and no language model is installed", text)
+            return Answer("none", lambda _note: _cut(self._texts.no_model), text, intent=intent, slots=slots)
+
+        async def sentences(note_first: Callable[[], None]) -> AsyncIterator[str]:
+            cutter = SentenceCutter()
+            messages = self._history.messages(self._system_prompt, text, hint=hint)
+            noted = False
+            async with aclosing(self._model_lane.steps(model.generate(messages))) as deltas:
+                async for delta in deltas:
+                    if delta and not noted:
+                        noted = True
+                        note_first()
+                    for sentence in cutter.feed(delta):
+                        yield sentence
+            for sentence in cutter.flush():
+                yield sentence
+
+        return Answer("llm", sentences, text, intent=intent, slots=slots)
+
+    def _unclear(self) -> Answer:
+        """Noise must not be talked back at; whoever pressed the button or said the wake word wants to know."""
+        if not self._answers_the_unclear:
+            return Answer("none", None, "")
+        return Answer("none", lambda _note: _cut(self._texts.not_understood), "")
+
+
+async def _cut(text: str) -> AsyncIterator[str]:
+    cutter = SentenceCutter()
+    for sentence in (*cutter.feed(text), *cutter.flush()):
+        yield sentence

@@ -1,0 +1,52 @@
+"""Names of what the built-in intents answer; the words are in intents/<language>.yaml."""
+
+from __future__ import annotations
+
+
+def _slots(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+RESPONSE_SLOTS = {
+    "time": _slots("time"),
+    "date": _slots("date"),
+    "timer_set": _slots("duration", "name"),
+    "timer_needs_duration": _slots(),
+    "timers_full": _slots("limit"),
+    "timer_named": _slots("name"),
+    "timer_unnamed": _slots("duration"),
+    "timer_cancelled": _slots("timer"),
+    "timers_all_cancelled": _slots("count"),
+    "timer_paused": _slots("timer", "left"),
+    "timers_all_paused": _slots("count"),
+    "timer_resumed": _slots("timer", "left"),
+    "timers_all_resumed": _slots("count"),
+    "timer_left": _slots("timer", "left"),
+    "timer_left_paused": _slots("timer", "left"),
+    "timers_several": _slots("count", "timers"),
+    "timers_count": _slots("count"),
+    "timers_none": _slots(),
+    "timers_none_running": _slots(),
+    "timers_none_paused": _slots(),
+    "timer_unknown": _slots("timer"),
+    "timer_done": _slots("duration", "name"),
+    "volume_set": _slots("volume"),
+    "volume_failed": _slots("reason"),
+    "muted": _slots(),
+    "unmuted": _slots(),
+    "stopped": _slots(),
+    "never_mind": _slots(),
+    "nothing_to_repeat": _slots(),
+    "status": _slots("uptime", "temperature", "memory", "timers"),
+    "status_uptime": _slots("uptime"),
+    "status_temperature": _slots("temperature"),
+    "status_temperature_unknown": _slots(),
+    "status_memory": _slots("memory"),
+    "status_memory_unknown": _slots(),
+    "output_on": _slots("output"),
+    "output_off": _slots("output"),
+    "output_failed": _slots("output", "reason"),
+    "done": _slots(),
+    "help": _slots("outputs"),
+}
+"""The slots that each response may use."""

@@ -2,98 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NoReturn
-
-from pydantic import ValidationError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edge_agent.config.suggest import suggest
-from edge_agent.errors import ConfigError, ConfigProblem, IntentsFileError
-from edge_agent.reason.intents_schema import BlockPart, FileContent, ListPart, plain_problem
-from edge_agent.reason.sentence_check import (
-    TemplateError,
-    check_references,
-    find_cycle,
-    lists_of,
-    matches_nothing_said,
-    parse_template,
-    parts,
-    slots_of,
-)
-from edge_agent.reason.wording import Wording, WordingError
+from edge_agent.reason.action import Action, GpioSwitch
+from edge_agent.reason.intent_lists import OUTPUT_LIST, list_values, output_list
+from edge_agent.reason.sentence_check import RuleBook, TemplateError, check_references, find_cycle, parse_template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from hassil import Intents, Sentence
-    from hassil.intents import SlotList
+    from hassil.expression import Expression
+    from hassil.intents import IntentData, SlotList
 
-    from edge_agent.reason.intents_schema import ActionPart, IntentPart
-    from edge_agent.reason.yaml_text import Key, YamlText
-
-OUTPUT_LIST = "output"
-"""The list that is made of the configuration's GPIO outputs."""
-
-
-@dataclass(frozen=True, slots=True)
-class GpioSwitch:
-    """An output, by its name in the configuration, and what becomes of it."""
-
-    output: str
-    switch: Literal["on", "off", "toggle"]
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What one of the user's intents does.
-
-    Attributes:
-        replies: What is said; of several, the next one each time.
-        gpio: An output to switch.
-        event: Name of an event to publish with the slots.
-        hint: Given, the language model answers, with this hint; the reply is for when there is no model.
-    """
-
-    replies: tuple[Wording, ...] = ()
-    gpio: GpioSwitch | None = None
-    event: str | None = None
-    hint: Wording | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file whose shape is right."""
-
-    path: Path
-    content: FileContent
-    text: YamlText
-
-    @classmethod
-    def check(cls, path: Path, text: YamlText) -> SourceFile:
-        """Check the shape of a file.
-
-        Raises:
-            IntentsFileError: It is wrong; the first problem is named.
-        """
-        try:
-            return cls(path, FileContent.model_validate(text.value), text)
-        except ValidationError as error:
-            problems = [plain_problem(entry) for entry in error.errors(include_url=False)]
-            key, message = min(problems, key=lambda problem: text.line(problem[0]))
-            where = f"line {text.line(key)}: {_dotted(key)}: "
-            raise IntentsFileError(path, where + message) from error
-
-    def refuse(self, key: Key, message: str) -> NoReturn:
-        """Raise IntentsFileError for a key."""
-        raise IntentsFileError(self.path, f"line {self.text.line(key)}: {_dotted(key)}: {message}")
-
-
-def _dotted(key: Key) -> str:
-    text = ""
-    for part in key:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
+    from edge_agent.reason.intents_schema import ActionPart, IntentPart, ListPart
+    from edge_agent.reason.intents_source import SourceFile
+    from edge_agent.reason.wording import Wording
+    from edge_agent.reason.yaml_text import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +32,6 @@ class _Block:
     sentences: tuple[str, ...]
     slots: Mapping[str, str | int | float]
 
-    def sentence_key(self, index: int) -> Key:
-        """Where a sentence stands."""
-        return (*self.key, "sentences", index)
-
 
 @dataclass(slots=True)
 class _Intent:
@@ -117,14 +40,6 @@ class _Intent:
     owner: SourceFile
     blocks: list[_Block]
     action: ActionPart | None = None
-
-
-@dataclass(slots=True)
-class _Rules:
-    """Rules, and where each stands."""
-
-    parsed: dict[str, Sentence] = field(default_factory=dict)
-    owners: dict[str, SourceFile] = field(default_factory=dict)
 
 
 class Merger:
@@ -136,9 +51,11 @@ class Merger:
         self._shipped: SourceFile | None = None
         self._sources: list[SourceFile] = []
         self._intents: dict[str, _Intent] = {}
-        self._rules = _Rules()
+        self._rules: dict[str, Sentence] = {}
+        self._rule_owners: dict[str, SourceFile] = {}
         self._lists: dict[str, SlotList] = {}
         self._list_owners: dict[str, SourceFile] = {}
+        self._values: list[tuple[SourceFile, Key, Expression]] = []
 
     def add_shipped(self, source: SourceFile) -> None:
         """Take the shipped intents in; those that need an output are left out where there is none."""
@@ -169,24 +86,25 @@ class Merger:
         from hassil import Intents
         from hassil.intents import Intent, IntentsSettings
 
+        self._lists[OUTPUT_LIST] = output_list(self._outputs)
         self._check_rules()
-        self._lists[OUTPUT_LIST] = _output_list(self._outputs)
-        self._check_lists()
+        book = RuleBook(self._rules)
+        self._check_values(book)
         intents: dict[str, Intent] = {}
         actions: dict[str, Action] = {}
         for name, entry in self._intents.items():
-            blocks, slots = self._check_sentences(entry)
+            blocks, slots = self._check_sentences(entry, book)
             if not blocks:
                 continue
             intents[name] = Intent(name, [self._data(block) for block in blocks])
             if entry.action:
-                actions[name] = self._action(entry, name, slots)
+                actions[name] = self._action(entry.owner, name, entry.action, slots)
         contents = [source.content for source in self._sources]
         return Intents(
             language=self._language,
             intents=intents,
             slot_lists=self._lists,
-            expansion_rules=self._rules.parsed,
+            expansion_rules=self._rules,
             skip_words=list(dict.fromkeys(word for content in contents for word in content.skip_words)),
             settings=IntentsSettings(ignore_whitespace=any(part.settings.ignore_whitespace for part in contents)),
         ), actions
@@ -203,7 +121,7 @@ class Merger:
             for name, texts in source.content.responses.items():
                 if name not in allowed:
                     source.refuse(("responses", name), f"there is no such response{suggest(name, allowed)}")
-                parsed[name] = _wordings(source, ("responses", name), texts, allowed[name], "this response")
+                parsed[name] = source.wordings(("responses", name), texts, allowed[name], "this response")
         if missing := allowed.keys() - parsed.keys():
             shipped.refuse(("responses",), f"lacks {', '.join(sorted(missing))}")
         return parsed
@@ -211,13 +129,13 @@ class Merger:
     def _add_rule(self, source: SourceFile, name: str) -> None:
         key = ("expansion_rules", name)
         text = source.content.expansion_rules[name]
-        if owner := self._rules.owners.get(name):
+        if owner := self._rule_owners.get(name):
             source.refuse(key, f"the rule <{name}> is already defined in {owner.path}; choose another name")
         try:
-            self._rules.parsed[name] = parse_template(text)
+            self._rules[name] = parse_template(text)
         except TemplateError as error:
             source.refuse(key, f"{text!r}: {error}")
-        self._rules.owners[name] = source
+        self._rule_owners[name] = source
 
     def _add_list(self, source: SourceFile, name: str, part: ListPart) -> None:
         from hassil.intents import RangeSlotList, TextSlotList, WildcardSlotList
@@ -233,10 +151,11 @@ class Merger:
                 "added to; choose another name",
             )
         if part.values is not None:
-            values = [*_list_values(source, (*key, "values"), part)]
-            self._lists[name] = TextSlotList(
-                name, [*(known.values if isinstance(known, TextSlotList) else ()), *values]
-            )
+            values = list(known.values) if isinstance(known, TextSlotList) else []
+            for where, value in list_values(source, (*key, "values"), part):
+                values.append(value)
+                self._values.append((source, where, value.text_in))
+            self._lists[name] = TextSlotList(name, values)
         elif part.range is not None:
             span = part.range
             self._lists[name] = RangeSlotList(
@@ -248,7 +167,9 @@ class Merger:
 
     def _add_intent(self, source: SourceFile, name: str, part: IntentPart) -> None:
         key = ("intents", name)
-        blocks = [_Block(source, (*key, "data", index), *_fields(block)) for index, block in enumerate(part.data)]
+        blocks = [
+            _Block(source, (*key, "data", index), block.sentences, block.slots) for index, block in enumerate(part.data)
+        ]
         if part.sentences:
             blocks.insert(0, _Block(source, key, part.sentences, part.slots))
         elif part.slots:
@@ -259,6 +180,8 @@ class Merger:
         if known and not part.action:
             known.blocks += blocks
             return
+        if known and (adding := [block.source for block in known.blocks if block.source is not self._shipped]):
+            source.refuse(key, f"has an action that would replace the sentences added in {adding[0].path}")
         if not part.action and source is not self._shipped:
             builtin = [shipped for shipped, intent in self._intents.items() if intent.owner is self._shipped]
             hint = suggest(name, builtin) if builtin else " (intents.builtin is false)"
@@ -266,62 +189,56 @@ class Merger:
         self._intents[name] = _Intent(source, blocks, part.action)
 
     def _check_rules(self) -> None:
-        rules, owners = self._rules.parsed, self._rules.owners
+        rules, owners = self._rules, self._rule_owners
         for name, sentence in rules.items():
-            key = ("expansion_rules", name)
             try:
-                check_references(sentence.expression, [*self._lists, OUTPUT_LIST], rules)
+                check_references(sentence.expression, self._lists, rules)
             except TemplateError as error:
-                owners[name].refuse(key, f"{sentence.text!r}: {error}")
+                owners[name].refuse(("expansion_rules", name), f"{sentence.text!r}: {error}")
         if cycle := find_cycle(rules):
             trail = " -> ".join(f"<{name}>" for name in cycle)
             owners[cycle[0]].refuse(("expansion_rules", cycle[0]), f"the rules refer to each other for ever: {trail}")
 
-    def _check_lists(self) -> None:
-        from hassil.intents import TextSlotList
+    def _check_values(self, book: RuleBook) -> None:
+        for source, key, expression in self._values:
+            try:
+                check_references(expression, self._lists, self._rules)
+            except TemplateError as error:
+                source.refuse(key, str(error))
+            if book.lists(expression):
+                source.refuse(key, "a list's value can't refer to a list")
+            if book.matches_silence(expression):
+                source.refuse(key, "is empty or has only optional parts, so it would match silence")
 
-        for name, entry in self._lists.items():
-            if not isinstance(entry, TextSlotList) or name == OUTPUT_LIST:
-                continue
-            owner = self._list_owners[name]
-            for value in entry.values:
-                try:
-                    check_references(value.text_in, (), self._rules.parsed)
-                    if lists_of(value.text_in, self._rules.parsed):
-                        raise TemplateError("a value can't refer to a list")
-                except TemplateError as error:
-                    owner.refuse(("lists", name), f"a value is wrong: {error}")
-                if matches_nothing_said(value.text_in, self._rules.parsed):
-                    owner.refuse(("lists", name), "a value is empty or has only optional parts")
-
-    def _check_sentences(self, intent: _Intent) -> tuple[list[_Block], frozenset[str]]:
+    def _check_sentences(self, intent: _Intent, book: RuleBook) -> tuple[list[_Block], frozenset[str]]:
         """Return the blocks that can be said, and the slots they may fill."""
         blocks: list[_Block] = []
-        slots: set[str] = set()
-        rules = self._rules.parsed
+        slots: frozenset[str] = frozenset()
         for block in intent.blocks:
-            usable: list[str] = []
-            for index, text in enumerate(block.sentences):
-                key = block.sentence_key(index)
-                try:
-                    sentence = parse_template(text)
-                    check_references(sentence.expression, self._lists, rules)
-                    if matches_nothing_said(sentence.expression, rules):
-                        raise TemplateError("every part is optional, so it would match silence")
-                except TemplateError as error:
-                    block.source.refuse(key, f"{text!r}: {error}")
-                if not self._outputs and OUTPUT_LIST in lists_of(sentence.expression, rules):
-                    if block.source is not self._shipped:
-                        block.source.refuse(key, f"{text!r}: uses {{output}}, but gpio.outputs in the config is empty")
-                    continue
-                slots |= slots_of(sentence.expression, rules)
-                usable.append(text)
+            expressions = [(text, self._checked(block, index, book)) for index, text in enumerate(block.sentences)]
+            usable = [
+                (text, part) for text, part in expressions if self._outputs or OUTPUT_LIST not in book.lists(part)
+            ]
             if usable:
-                slots |= block.slots.keys()
-                blocks.append(_Block(block.source, block.key, tuple(usable), block.slots))
-        return blocks, frozenset(slots)
+                slots = slots.union(block.slots, *(book.slots(part) for _, part in usable))
+                blocks.append(_Block(block.source, block.key, tuple(text for text, _ in usable), block.slots))
+        return blocks, slots
 
-    def _data(self, block: _Block) -> object:
+    def _checked(self, block: _Block, index: int, book: RuleBook) -> Expression:
+        text = block.sentences[index]
+        key = (*block.key, "sentences", index)
+        try:
+            expression = parse_template(text).expression
+            check_references(expression, self._lists, self._rules)
+        except TemplateError as error:
+            block.source.refuse(key, f"{text!r}: {error}")
+        if book.matches_silence(expression):
+            block.source.refuse(key, f"{text!r}: every part is optional, so it would match silence")
+        if not self._outputs and block.source is not self._shipped and OUTPUT_LIST in book.lists(expression):
+            block.source.refuse(key, f"{text!r}: there is no {{output}}, as gpio.outputs in the config is empty")
+        return expression
+
+    def _data(self, block: _Block) -> IntentData:
         from hassil.intents import IntentData, WildcardSlotList
 
         return IntentData(
@@ -330,13 +247,11 @@ class Merger:
             wildcard_list_names={name for name, part in self._lists.items() if isinstance(part, WildcardSlotList)},
         )
 
-    def _action(self, intent: _Intent, name: str, slots: frozenset[str]) -> Action:
-        part, source = intent.action, intent.owner
-        key: Key = ("intents", name, "action")
-        assert part is not None
-        hints = _wordings(source, (*key, "llm"), [part.llm] if part.llm else (), slots, "the sentences")
+    def _action(self, source: SourceFile, name: str, part: ActionPart, slots: frozenset[str]) -> Action:
+        key = ("intents", name, "action")
+        hints = source.wordings((*key, "llm"), [part.llm] if part.llm else (), slots, "the sentences")
         return Action(
-            replies=_wordings(source, (*key, "reply"), part.reply, slots, "the sentences"),
+            replies=source.wordings((*key, "reply"), part.reply, slots, "the sentences"),
             gpio=self._gpio(source, key, part),
             event=part.publish.event if part.publish else None,
             hint=hints[0] if hints else None,
@@ -355,64 +270,3 @@ class Merger:
                 f"{suggest(wanted, called)}",
             )
         return GpioSwitch(called[wanted], part.gpio.switch)
-
-
-def _fields(block: BlockPart) -> tuple[tuple[str, ...], Mapping[str, str | int | float]]:
-    return block.sentences, block.slots
-
-
-def _wordings(
-    source: SourceFile, key: Key, texts: Iterable[str], slots: frozenset[str], owner: str
-) -> tuple[Wording, ...]:
-    parsed: list[Wording] = []
-    for text in texts:
-        try:
-            wording = Wording.parse(text)
-        except WordingError as error:
-            source.refuse(key, f"{text!r}: {error}")
-        for slot in sorted(wording.slots - slots):
-            there_are = ", ".join(sorted(slots)) or "none"
-            source.refuse(
-                key, f"{text!r}: {owner} can't fill {{{slot}}} (there are: {there_are}){suggest(slot, slots)}"
-            )
-        parsed.append(wording)
-    return tuple(parsed)
-
-
-def _list_values(source: SourceFile, key: Key, part: ListPart) -> Iterator[object]:
-    from hassil.intents import TextSlotValue
-    from hassil.util import is_template
-
-    for index, value in enumerate(part.values or ()):
-        where = (*key, index)
-        if not value.spoken.strip():
-            source.refuse(where, "is empty")
-        if not is_template(value.spoken):
-            yield TextSlotValue.from_tuple((value.spoken, value.spoken if value.out is None else value.out))
-            continue
-        try:
-            expression = parse_template(value.spoken).expression
-        except TemplateError as error:
-            source.refuse(where, f"{value.spoken!r}: {error}")
-        # Without `out`, the slot gets what was said.
-        out = None if value.out == value.spoken else value.out
-        yield TextSlotValue(expression, out)
-
-
-def _output_list(outputs: Mapping[str, Sequence[str]]) -> SlotList:
-    from hassil.expression import TextChunk
-    from hassil.intents import TextSlotList, TextSlotValue
-    from hassil.util import normalize_text
-
-    values: list[TextSlotValue] = []
-    taken: dict[str, str] = {}
-    for name, aliases in outputs.items():
-        for called in dict.fromkeys((name, *aliases)):
-            spoken = normalize_text(called.replace("_", " ")).strip().lower()
-            if not spoken or taken.get(spoken, name) != name:
-                problem = f"{called!r} is also a name of {taken[spoken]!r}" if spoken else "a name is empty"
-                raise ConfigError([ConfigProblem(f"gpio.outputs.{name}", f"{problem}; choose another", "config")])
-            if spoken not in taken:
-                values.append(TextSlotValue(TextChunk(spoken), name))
-            taken[spoken] = name
-    return TextSlotList(OUTPUT_LIST, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from edge_agent.config.suggest import suggest
@@ -28,6 +28,7 @@ def _slot_value(value: object) -> object:
 
 
 SlotValue = Annotated[str | int | float, PlainValidator(_slot_value)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 Sentences = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
 
@@ -85,14 +86,14 @@ class BlockPart(FilePart):
     """Sentences that share fixed slots."""
 
     sentences: Sentences
-    slots: dict[str, SlotValue] = {}
+    slots: dict[Name, SlotValue] = {}
 
 
 class IntentPart(FilePart):
     """One intent: its sentences, in one block or several, and its action."""
 
     sentences: Texts = ()
-    slots: dict[str, SlotValue] = {}
+    slots: dict[Name, SlotValue] = {}
     data: tuple[BlockPart, ...] = ()
     action: ActionPart | None = None
 
@@ -159,9 +160,9 @@ class FileContent(FilePart):
 
     language: str | None = None
     settings: SettingsPart = SettingsPart()
-    intents: dict[str, IntentPart] = {}
-    lists: dict[str, ListPart] = {}
-    expansion_rules: dict[str, str] = {}
+    intents: dict[Name, IntentPart] = {}
+    lists: dict[Name, ListPart] = {}
+    expansion_rules: dict[Name, str] = {}
     skip_words: Texts = ()
     responses: dict[str, Sentences] = {}
 
@@ -184,6 +185,8 @@ _PYDANTIC_WORDS = {
 def plain_problem(error: ErrorDetails) -> tuple[tuple[str | int, ...], str]:
     """The key and the words for one of pydantic's error entries."""
     kind, key = error["type"], error["loc"]
+    if key[-1:] == ("[key]",):
+        return key[:-1], "a name is made of letters, digits and _, and begins with a letter"
     if kind == "unknown_key":
         return (*key, error["ctx"]["key"]), error["msg"]
     if kind == "string_pattern_mismatch":

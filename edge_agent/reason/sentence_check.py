@@ -10,7 +10,7 @@ from edge_agent.config.suggest import suggest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hassil import Intents, Sentence
+    from hassil import Sentence
     from hassil.expression import Expression, ListReference, RuleReference
 
 _PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">"}
@@ -129,37 +129,44 @@ def find_cycle(rules: Mapping[str, Sentence]) -> tuple[str, ...]:
     return next((cycle for name in rules if (cycle := visit(name, ()))), ())
 
 
-def matches_nothing_said(expression: Expression, rules: Mapping[str, Sentence]) -> bool:
-    """True if the expression matches silence. Rules must be free of cycles."""
-    from hassil.expression import Alternative, Group, RuleReference, TextChunk
+class RuleBook:
+    """Rules with what is known about each, worked out once. They must be free of cycles."""
 
-    if isinstance(expression, TextChunk):
-        return not expression.text.strip()
-    if isinstance(expression, Alternative):
-        return any(matches_nothing_said(item, rules) for item in expression.items)
-    if isinstance(expression, Group):
-        return all(matches_nothing_said(item, rules) for item in expression.items)
-    if isinstance(expression, RuleReference):
-        return matches_nothing_said(rules[expression.rule_name].expression, rules)
-    return False
+    def __init__(self, rules: Mapping[str, Sentence]) -> None:
+        self.rules = rules
+        self._silent: dict[str, bool] = {}
+        self._references: dict[str, frozenset[tuple[str, str]]] = {}
 
+    def matches_silence(self, expression: Expression) -> bool:
+        """True if every part of the expression is optional."""
+        from hassil.expression import Alternative, Group, RuleReference, TextChunk
 
-def slots_of(expression: Expression, rules: Mapping[str, Sentence]) -> frozenset[str]:
-    """Slots that a match may fill, rules followed. Rules must be free of cycles."""
-    own = {reference.slot_name for reference in list_references(expression) if not reference.is_capture}
-    for rule in rule_references(expression):
-        own |= slots_of(rules[rule.rule_name].expression, rules)
-    return frozenset(own)
+        if isinstance(expression, TextChunk):
+            return not expression.text.strip()
+        if isinstance(expression, Alternative):
+            return any(self.matches_silence(item) for item in expression.items)
+        if isinstance(expression, Group):
+            return all(self.matches_silence(item) for item in expression.items)
+        if isinstance(expression, RuleReference):
+            name = expression.rule_name
+            if name not in self._silent:
+                self._silent[name] = self.matches_silence(self.rules[name].expression)
+            return self._silent[name]
+        return False
 
+    def slots(self, expression: Expression) -> frozenset[str]:
+        """Slots that a match may fill."""
+        return frozenset(slot for _, slot in self._lists_and_slots(expression) if slot)
 
-def lists_of(expression: Expression, rules: Mapping[str, Sentence]) -> frozenset[str]:
-    """Lists that a match may use, rules followed. Rules must be free of cycles."""
-    own = {reference.list_name for reference in list_references(expression)}
-    for rule in rule_references(expression):
-        own |= lists_of(rules[rule.rule_name].expression, rules)
-    return frozenset(own)
+    def lists(self, expression: Expression) -> frozenset[str]:
+        """Lists that a match may take a value from."""
+        return frozenset(name for name, _ in self._lists_and_slots(expression))
 
-
-def sentence_count(intents: Intents) -> int:
-    """How many templates there are."""
-    return sum(len(block.sentence_texts) for intent in intents.intents.values() for block in intent.data)
+    def _lists_and_slots(self, expression: Expression) -> frozenset[tuple[str, str]]:
+        found = {(ref.list_name, "" if ref.is_capture else ref.slot_name) for ref in list_references(expression)}
+        for rule in rule_references(expression):
+            name = rule.rule_name
+            if name not in self._references:
+                self._references[name] = self._lists_and_slots(self.rules[name].expression)
+            found |= self._references[name]
+        return frozenset(found)

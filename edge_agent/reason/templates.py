@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.errors import IntentsFileError
-from edge_agent.reason.intents_merge import Merger, SourceFile
+from edge_agent.reason.intents_merge import Merger
+from edge_agent.reason.intents_source import SourceFile
 from edge_agent.reason.responses import RESPONSE_SLOTS
 from edge_agent.reason.yaml_text import YamlTextError, parse_yaml, read_yaml
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from hassil import Intents
 
-    from edge_agent.reason.intents_merge import Action
+    from edge_agent.reason.action import Action
     from edge_agent.reason.wording import Wording
 
 _log = logging.getLogger(__name__)

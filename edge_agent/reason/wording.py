@@ -66,22 +66,22 @@ class Wording:
         pieces: list[_Piece] = []
         optional = False
         for match in _TOKEN.finditer(text):
-            token = match.group()
-            if token in ("[", "]"):
-                if (token == "[") is optional:
+            piece_text = match.group()
+            if piece_text in ("[", "]"):
+                if (piece_text == "[") is optional:
                     raise WordingError("'[' inside '[...]'" if optional else "']' without '['")
                 if optional and not any(piece.is_slot for piece in pieces):
                     raise WordingError("'[...]' holds no {slot}, so it would always be said")
                 parts.append(_Part(tuple(pieces), optional))
                 pieces, optional = [], not optional
-            elif token in ("{", "}"):
-                raise WordingError("'{' is not closed" if token == "{" else "'}' without '{'")
+            elif piece_text in ("{", "}"):
+                raise WordingError("'{' is not closed" if piece_text == "{" else "'}' without '{'")
             elif match.group(1) is not None:
                 if not _NAME.fullmatch(match.group(1)):
                     raise WordingError(f"{{{match.group(1)}}} is no slot name")
                 pieces.append(_Piece(match.group(1), is_slot=True))
             else:
-                pieces.append(_Piece(token, is_slot=False))
+                pieces.append(_Piece(piece_text, is_slot=False))
         if optional:
             raise WordingError("'[' is not closed")
         parts.append(_Part(tuple(pieces), optional=False))

@@ -114,11 +114,12 @@ class _Reader:
             return self.mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*key, index)) for index, item in enumerate(node.value)]
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if not isinstance(node, yaml.ScalarNode) or not node.tag.startswith("tag:yaml.org,2002:"):
             raise YamlTextError(f"line {line}: the tag {node.tag} has no meaning here; remove it")
-        return _scalar(node)
+        return _scalar(node.value, node.style)
 
     def mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Plain]:
+        """Turn a mapping's node into a dictionary."""
         values: dict[str, Plain] = {}
         for name_node, value_node in node.value:
             line = name_node.start_mark.line + 1
@@ -133,9 +134,8 @@ class _Reader:
         return values
 
 
-def _scalar(node: yaml.ScalarNode) -> Plain:
-    text: str = node.value
-    if node.style in _QUOTED:
+def _scalar(text: str, style: str | None) -> Plain:
+    if style in _QUOTED:
         return text
     if text in _NOTHING:
         return None

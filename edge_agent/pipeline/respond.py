@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge_agent.pipeline.turn import MuteChanged
-from edge_agent.reason.actions import Control, Reply
+from edge_agent.reason.actions import Control
 from edge_agent.reason.sentences import SentenceCutter
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from edge_agent.audio import AudioChunk
 from edge_agent.errors import FaultError
@@ -102,7 +102,7 @@ class Runner:
         self._closing = False
         self.on_reset_hearing: Callable[[], None] = lambda: None
 
-    async def __aenter__(self) -> Runner:
+    async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         self._observer.state_changed(self._now.state, muted=self._now.muted)
         return self
@@ -200,7 +200,7 @@ class Runner:
         try:
             await work(turn)
         except FaultError as error:
-            _log.error("turn %d: %s", turn.turn_id, error)  # noqa: TRY400 - one clear line; the cause is in it
+            _log.error("turn %d: %s", turn.turn_id, error)
             self._observer.fault(str(error))
         except asyncio.CancelledError:
             if self._closing or not turn.cut_off:

@@ -1,0 +1,75 @@
+"""The `edge-agent` command: its subcommands by name, and errors as one clear line with a status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from edge_agent import __version__
+from edge_agent.errors import EdgeAgentError
+
+_COMMANDS = {
+    "run": ("edge_agent.cli.talk", "Hold conversations: the service."),
+    "converse": ("edge_agent.cli.talk", "The same with recordings for a microphone."),
+    "ask": ("edge_agent.cli.talk", "Answer a typed question."),
+    "say": ("edge_agent.cli.sound", "Speak a text."),
+    "transcribe": ("edge_agent.cli.sound", "Write down what a recording says."),
+    "devices": ("edge_agent.cli.sound", "List microphones, speakers and GPIO."),
+    "config": ("edge_agent.cli.configuration", "Show, check or describe the configuration."),
+}
+_INTERRUPTED = 130
+
+
+class _LazyGroup(click.Group):
+    """Imports a subcommand's module when it is called; `--help` imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command = getattr(module, cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edge-agent")
+def cli() -> None:
+    """A voice agent that lives on a small board and needs nobody else."""
+
+
+def run() -> int:
+    """Run the command line; return its exit status: 0 done, 1 failed, 2 bad usage or bad input."""
+    try:
+        result = cli.main(standalone_mode=False)
+    except click.UsageError as error:
+        _complain(error.format_message())
+        return 2
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _INTERRUPTED
+    except EdgeAgentError as error:
+        _complain(str(error))
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str) -> None:
+    for line in message.splitlines():
+        click.echo(f"edge-agent: {line}", err=True)

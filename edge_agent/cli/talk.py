@@ -1,0 +1,86 @@
+"""`edge-agent run`, `converse` and `ask`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_agent.cli.options import config_option, json_option, load
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from edge_agent.cli.console import ConsoleView, JsonLines
+
+
+def _view(*, as_json: bool) -> AbstractContextManager[ConsoleView | JsonLines]:
+    from edge_agent.cli.console import ConsoleView, JsonLines
+
+    return nullcontext(JsonLines()) if as_json else ConsoleView()
+
+
+def _log_level(configured: str, *, quiet: bool) -> str:
+    """A person at a terminal sees the conversation; the log adds warnings only, unless `debug` is asked for."""
+    return "warning" if quiet and configured == "info" else configured
+
+
+@click.command()
+@config_option
+@json_option
+def run(config_file: Path | None, *, as_json: bool) -> int:
+    """Hold conversations through microphone and speaker until SIGTERM or Ctrl-C."""
+    from edge_agent.app.live import serve
+    from edge_agent.runtime import loop
+    from edge_agent.runtime.logs import logging_to
+
+    config = load(config_file)
+    quiet = sys.stdout.isatty() and not as_json
+    with logging_to(sys.stderr, _log_level(config.log_level, quiet=quiet)), _view(as_json=as_json) as view:
+        loop.run(serve(config, view))
+    return 0
+
+
+@click.command()
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.wav...")
+@click.option("--fast", is_flag=True, help="As fast as the machine can, instead of in real time.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Save replies there, as WAV.")
+@config_option
+@json_option
+def converse(
+    recordings: tuple[Path, ...], config_file: Path | None, out: Path | None, *, fast: bool, as_json: bool
+) -> int:
+    """Hold the conversation that the recordings, in their order, begin."""
+    from edge_agent.app.recorded import hold
+    from edge_agent.runtime import loop
+    from edge_agent.runtime.logs import logging_to
+
+    config = load(config_file)
+    with logging_to(sys.stderr, _log_level(config.log_level, quiet=True)), _view(as_json=as_json) as view:
+        loop.run(hold(config, recordings, view, fast=fast, out=out))
+    return 0
+
+
+@click.command()
+@click.argument("text", nargs=-1, required=True)
+@config_option
+@json_option
+def ask(text: tuple[str, ...], config_file: Path | None, *, as_json: bool) -> int:
+    """Answer TEXT in writing: local intents first, then the language model."""
+    import json
+
+    from edge_agent.app.typed import answer_text
+    from edge_agent.runtime import loop
+    from edge_agent.runtime.logs import logging_to
+
+    config = load(config_file)
+    with logging_to(sys.stderr, _log_level(config.log_level, quiet=True)):
+        report = loop.run(answer_text(config, " ".join(text)))
+    if as_json:
+        click.echo(json.dumps(report.as_json(), ensure_ascii=False))
+    elif report.reply:
+        click.echo(report.reply)
+    return 0

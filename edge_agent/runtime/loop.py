@@ -1,0 +1,46 @@
+"""Starts the one event loop: uvloop where it is installed, and errors as they were raised."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[object, object, T]) -> T:
+    """Run `main` to its end on a new loop.
+
+    An exception group that holds a single error is raised as that error, so that callers see what a stage raised and
+    not in which task it was.
+    """
+    try:
+        import uvloop
+    except ImportError:  # a small install: asyncio's own loop serves
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
+    except BaseExceptionGroup as group:
+        if (single := _single(group)) is not None:
+            raise single from group
+        raise
+
+
+def _single(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return the one error inside, however deeply nested; None where there are several kinds of it."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop()
+        if isinstance(error, BaseExceptionGroup):
+            waiting.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    distinct = {(type(leaf), str(leaf)) for leaf in leaves}
+    return leaves[-1] if len(distinct) == 1 else None

@@ -126,7 +126,8 @@ describe() { # LINE: sets `text`
   elif [[ $1 =~ ^(Unpacking|Setting\ up)\ ([^\ ]+) ]]; then
     text="${BASH_REMATCH[1]@L} ${BASH_REMATCH[2]}"
   elif [[ $1 =~ ^\ *Downloading\ ([^\ ]+)\ (\(.*\)) ]]; then
-    text="downloading ${BASH_REMATCH[1]##*/} ${BASH_REMATCH[2]}"
+    local file=${BASH_REMATCH[1]##*/}
+    text="downloading ${file%%-*} ${BASH_REMATCH[2]}"
   elif [[ $1 =~ ^\ *Building\ .*for\ ([^\ ]+) ]]; then
     text="building ${BASH_REMATCH[1]}"
   elif [[ $1 == 'Installing collected packages'* ]]; then
@@ -284,7 +285,7 @@ install_extras() { # EXTRA...: status 0 done, 1 failed; sets `outcome`
   # A board's /tmp may be a small RAM disk; compiling needs room.
   rm -rf "$build/tmp" && mkdir -p "$build/tmp" "$venv/.installed"
   TMPDIR=$build/tmp CMAKE_BUILD_PARALLEL_LEVEL=$jobs CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" \
-    quietly "$venv/bin/pip" install --verbose --disable-pip-version-check --editable "${root}[$listed]" || return 1
+    quietly "$venv/bin/pip" install --verbose --disable-pip-version-check --use-pep517 --editable "${root}[$listed]" || return 1
   rm -rf "$build/tmp"
   sync -f "$venv"
   rm -f "$venv/.unfinished"

@@ -29,9 +29,10 @@ def say(text: tuple[str, ...], out: Path | None, config_file: Path | None) -> in
 
 @click.command()
 @click.argument("recording", type=click.Path(path_type=Path), metavar="FILE.wav")
+@click.option("--free", is_flag=True, help="Free dictation: leave the intents' sentences out of it.")
 @config_option
 @json_option
-def transcribe(recording: Path, config_file: Path | None, *, as_json: bool) -> int:
+def transcribe(recording: Path, config_file: Path | None, *, free: bool, as_json: bool) -> int:
     """Write down what a recording says, an utterance a line."""
     from edge_agent.app.written import transcribe_recording
     from edge_agent.runtime import loop
@@ -43,7 +44,7 @@ def transcribe(recording: Path, config_file: Path | None, *, as_json: bool) -> i
         click.echo(json.dumps(utterance, ensure_ascii=False) if as_json else str(utterance["text"]))
 
     with logging_to(sys.stderr, "warning"):
-        loop.run(transcribe_recording(config, recording, show))
+        loop.run(transcribe_recording(config, recording, show, free=free))
     return 0
 
 

@@ -18,12 +18,10 @@ class BoardStatus:
     def __init__(self) -> None:
         self._started_at = time.monotonic()
 
-    @property
     def uptime_s(self) -> float:
         """Seconds since the agent started."""
         return time.monotonic() - self._started_at
 
-    @property
     def temperature_c(self) -> float | None:
         """Processor temperature; None where the board has no sensor."""
         try:
@@ -31,7 +29,6 @@ class BoardStatus:
         except (OSError, ValueError):
             return None
 
-    @property
     def memory_free_bytes(self) -> int | None:
         """Memory that programs can still have (MemAvailable); None where /proc does not say."""
         try:

@@ -44,6 +44,7 @@ class MqttPublisher:
         self._config = config
         self._root = f"edge-agent/{device_id}"
         self._password = read_password(config.password_file) if config.password_file else None
+        self._unsent: _Event | None = None
         self._events: Channel[_Event] = Channel(_WAITING_EVENTS, on_full="drop_oldest")
 
     @property
@@ -51,17 +52,25 @@ class MqttPublisher:
         """Events lost because too many waited."""
         return self._events.dropped
 
+    @property
+    def waiting(self) -> int:
+        """Events that the broker has not acknowledged."""
+        return len(self._events) + (self._unsent is not None)
+
+    def close(self) -> None:
+        """Take no further events; `send_loop` ends when those that wait are sent."""
+        self._events.close()
+
     def publish(self, name: str, slots: Mapping[str, str | int | float]) -> None:
         """Queue one event; never waits."""
         payload = json.dumps({"id": uuid.uuid4().hex, "slots": dict(slots)}, ensure_ascii=False)
         self._events.offer(_Event(f"{self._root}/event/{name}", payload))
 
     async def send_loop(self) -> None:
-        """Send what is queued until cancelled, reconnecting with a jittered back-off."""
+        """Send what is queued until closed and empty, or cancelled; reconnect with a jittered back-off."""
         import aiomqtt
 
         retry_s = _FIRST_RETRY_S
-        unsent: _Event | None = None
         while True:
             try:
                 async with aiomqtt.Client(
@@ -74,9 +83,9 @@ class MqttPublisher:
                     _log.info("connected to the broker at %s:%d", self._config.host, self._config.port)
                     retry_s = _FIRST_RETRY_S
                     while True:
-                        unsent = unsent or await self._events.get()
-                        await client.publish(unsent.topic, unsent.payload, qos=1)
-                        unsent = None
+                        self._unsent = self._unsent or await self._events.get()
+                        await client.publish(self._unsent.topic, self._unsent.payload, qos=1)
+                        self._unsent = None
             except ChannelClosedError:
                 return
             except aiomqtt.MqttError as error:

@@ -1,0 +1,68 @@
+"""`converse`: the whole conversation with recordings for a microphone and files for a speaker."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from edge_agent.app.brain import RememberedVolume, open_brain
+from edge_agent.app.lanes import open_lanes
+from edge_agent.app.places import find_places
+from edge_agent.app.publishing import open_publisher
+from edge_agent.app.voice import open_voice
+from edge_agent.devices.recording import RecordingSource, check_recording
+from edge_agent.devices.wav_speaker import DiscardingSpeaker, WavSpeaker
+from edge_agent.errors import AudioFileError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from edge_agent.config.schema import Config
+    from edge_agent.pipeline.observer import Observer
+    from edge_agent.speak.sink import AudioSink
+
+
+async def hold(config: Config, recordings: Sequence[Path], observer: Observer, *, fast: bool, out: Path | None) -> None:
+    """Converse over the recordings, in order, as one session.
+
+    Raises:
+        AudioFileError: A recording can't be read; all are checked before the first turn.
+        BadInputError: The configuration, a model or an intents file is wrong.
+    """
+    for path in recordings:
+        check_recording(path)
+    places = find_places(config.directories)
+    open_speaker = _speakers(out, fast=fast)
+    with open_lanes() as lanes:
+        async with (
+            open_publisher(config) as publisher,
+            open_brain(config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher) as brain,
+            open_voice(config, places, lanes, brain, observer, open_speaker) as voice,
+        ):
+            for path in recordings:
+                async with RecordingSource(path, fast=fast) as source:
+                    await voice.ears.listen(source, patient=True)
+
+
+def _speakers(
+    out: Path | None, *, fast: bool
+) -> Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]:
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioFileError(out, f"can't be made a directory: {error.strerror}") from error
+
+    @asynccontextmanager
+    async def open_speaker(turn_id: int) -> AsyncIterator[tuple[AudioSink, Path | None]]:
+        if out is None:
+            async with DiscardingSpeaker(fast=fast) as sink:
+                yield sink, None
+            return
+        path = out / f"turn-{turn_id}.wav"
+        async with WavSpeaker(path, fast=fast) as speaker:
+            yield speaker, path
+
+    return open_speaker

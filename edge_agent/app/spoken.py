@@ -1,0 +1,49 @@
+"""`say`: SPEAK alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.app.build import build_synthesizer
+from edge_agent.app.lanes import open_lanes
+from edge_agent.app.places import find_places
+from edge_agent.pipeline.speaking import Utterer
+from edge_agent.reason.sentences import SentenceCutter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from edge_agent.config.schema import Config
+    from edge_agent.speak.sink import AudioSink
+
+
+async def say_text(config: Config, text: str, out: Path | None) -> None:
+    """Speak `text` through the speaker, or into the WAV file `out`; return when it was played.
+
+    Raises:
+        BadInputError: The voice or the speaker does not exist.
+        FaultError: Synthesis or playback failed.
+    """
+    from edge_agent.devices.speaker import Speaker
+    from edge_agent.devices.wav_speaker import WavSpeaker
+
+    sink: AudioSink
+    if out is None:
+        sink = Speaker(config.audio.output_device, volume=config.audio.volume)
+    else:
+        sink = WavSpeaker(out, fast=True)
+    with open_lanes() as lanes:
+        synthesizer = build_synthesizer(config, find_places(config.directories))
+        try:
+            await lanes.tts.run(synthesizer.load)
+            async with sink as opened:
+                await Utterer(synthesizer, lanes.tts, opened, on_audio=lambda _chunk: None).speak(_sentences(text))
+        finally:
+            await lanes.tts.run(synthesizer.close)
+
+
+async def _sentences(text: str) -> AsyncIterator[str]:
+    cutter = SentenceCutter()
+    for sentence in (*cutter.feed(text), *cutter.flush()):
+        yield sentence

@@ -1,0 +1,41 @@
+"""`ask`: a turn that is typed instead of spoken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.app.brain import RememberedVolume, open_brain
+from edge_agent.app.lanes import open_lanes
+from edge_agent.app.places import find_places
+from edge_agent.app.publishing import open_publisher
+from edge_agent.pipeline.report import TurnClock, TurnReport
+
+if TYPE_CHECKING:
+    from edge_agent.config.schema import Config
+
+
+async def answer_text(config: Config, text: str) -> TurnReport:
+    """Answer `text` as a conversation's first turn.
+
+    Raises:
+        BadInputError: Intents, a model or the configuration is wrong.
+        FaultError: The language model could not answer.
+    """
+    report = TurnReport(1, heard=text)
+    places = find_places(config.directories)
+    with open_lanes() as lanes:
+        async with (
+            open_publisher(config) as publisher,
+            open_brain(config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher) as brain,
+        ):
+            clock = TurnClock()
+            answer = await brain.responder.answer_text(text)
+            report.intent, report.slots, report.source = answer.intent, answer.slots, answer.source
+
+            def note_first_token() -> None:
+                report.timings.first_token_s = clock.now_s()
+
+            if answer.sentences is not None:
+                report.reply = " ".join([sentence async for sentence in answer.sentences(note_first_token)])
+            report.timings.done_s = clock.now_s()
+    return report

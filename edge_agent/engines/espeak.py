@@ -1,0 +1,63 @@
+"""Speaks many languages with Debian's `espeak-ng` command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.config.suggest import suggest
+from edge_agent.engines.wav_command import WavCommand, pieces
+from edge_agent.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from edge_agent.audio import AudioChunk
+    from edge_agent.config.engines import EspeakConfig
+
+
+class EspeakSynthesizer:
+    """`SpeechSynthesizer` on eSpeak NG: one child process for every 300 characters or fewer."""
+
+    def __init__(self, config: EspeakConfig, language: str) -> None:
+        self._voice = config.voice or language
+        self._words_per_minute = config.words_per_minute
+        self._command = WavCommand("espeak-ng", "espeak-ng")
+
+    @property
+    def name(self) -> str:
+        """Engine and voice."""
+        return f"espeak-ng {self._voice}"
+
+    def load(self) -> None:
+        """Check that the command and the voice are there.
+
+        Raises:
+            EngineError: eSpeak NG is not installed or has no such voice.
+        """
+        if self._command.query("-q", "-v", self._voice, "--stdin").returncode:
+            listed = sorted(self._languages())
+            raise EngineError(
+                "espeak-ng",
+                f"no voice {self._voice!r} (tts.espeak.voice){suggest(self._voice, listed)}; there are: "
+                f"{', '.join(listed) or 'none'}",
+            )
+
+    def synthesize(self, sentence: str) -> Generator[AudioChunk, None, None]:
+        """Yield chunks of about 100 ms; nothing for text without letters or digits.
+
+        Raises:
+            SynthesisError: eSpeak NG failed.
+        """
+        if not any(character.isalnum() for character in sentence):
+            return
+        arguments = ("-v", self._voice, "-s", str(self._words_per_minute), "-b", "1", "--stdin", "--stdout")
+        # Double brackets would be taken for phoneme names.
+        for piece in pieces(sentence.replace("[[", "[ [").replace("[[", "[ [")):
+            yield from self._command.render(arguments, piece, piece.encode(errors="replace"))
+
+    def close(self) -> None:
+        """Nothing stays open between two sentences."""
+
+    def _languages(self) -> set[str]:
+        lines = self._command.query("--voices").stdout.decode(errors="replace").splitlines()[1:]
+        return {fields[1] for line in lines if len(fields := line.split()) > 1}

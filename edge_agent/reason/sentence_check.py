@@ -64,7 +64,7 @@ def _check_brackets(text: str) -> None:
 
 
 def _check_inside(start: str, inside: str) -> None:
-    if not inside.strip():
+    if not inside:
         raise TemplateError(f"'{start}{_PAIRS[start]}' is empty")
     if start == "{" and not _LIST_NAME.fullmatch(inside):
         raise TemplateError(f"{{{inside}}} is no list name; write {{list}} or {{list:slot}}")

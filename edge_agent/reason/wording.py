@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     SlotValue = str | int | float
 
@@ -96,6 +96,29 @@ class Wording:
         """The text with the slots' values in it, tidied."""
         text = "".join(part.render(slots) for part in self.parts)
         return _SPACE_BEFORE_MARK.sub("", _SPACES.sub(" ", text)).strip()
+
+
+class Answers:
+    """Picks among several wordings of the same thing: each in its turn."""
+
+    def __init__(self, responses: Mapping[str, Sequence[Wording]]) -> None:
+        self._responses = responses
+        self._turns: dict[str, int] = {}
+
+    def say(self, name: str, slots: Mapping[str, SlotValue]) -> str:
+        """A response as a sentence: it begins with a capital letter."""
+        text = self.phrase(name, slots)
+        return text[:1].upper() + text[1:]
+
+    def phrase(self, name: str, slots: Mapping[str, SlotValue]) -> str:
+        """A response as a part of a sentence."""
+        return self.choose(name, self._responses[name], slots)
+
+    def choose(self, key: str, wordings: Sequence[Wording], slots: Mapping[str, SlotValue]) -> str:
+        """The next of several wordings; `key` tells whose turn is counted."""
+        turn = self._turns.get(key, 0)
+        self._turns[key] = turn + 1
+        return wordings[turn % len(wordings)].render(slots)
 
 
 def spoken_value(value: SlotValue) -> str:

@@ -1,0 +1,139 @@
+"""Talks about timers: which one is meant, what happened to it, how long it has left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.errors import BusyError
+from edge_agent.reason.spoken import about_s
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_agent.reason.spoken import Speech
+    from edge_agent.reason.timers import Timer, TimerBook
+    from edge_agent.reason.wording import Answers, SlotValue
+
+    Slots = Mapping[str, SlotValue]
+
+_UNITS_S = {"hours": 3600, "minutes": 60, "seconds": 1}
+_TOLD_AT_ONCE = 5
+
+
+class TimerTalk:
+    """Performs the timer intents on a book; every method returns what is said."""
+
+    def __init__(self, book: TimerBook, speech: Speech, answers: Answers) -> None:
+        self._book = book
+        self._speech = speech
+        self._answers = answers
+
+    def set(self, slots: Slots) -> str:
+        """Set a timer of the slots' duration and name."""
+        duration_s = _duration_s(slots)
+        if not duration_s:
+            return self._say("timer_needs_duration")
+        try:
+            timer = self._book.set(duration_s, str(slots.get("timer_name", "")))
+        except BusyError as error:
+            return self._say("timers_full", limit=self._speech.number(error.limit))
+        return self._say("timer_set", duration=self._speech.duration(timer.duration_s), **_name(timer))
+
+    def cancel(self, slots: Slots) -> str:
+        """Cancel the timer that is meant, or all."""
+        timers, answer = self._meant(slots, self._book.timers, "timers_none")
+        for timer in timers:
+            self._book.cancel(timer)
+        return answer or self._done(timers, "timer_cancelled", "timers_all_cancelled")
+
+    def pause(self, slots: Slots) -> str:
+        """Pause the timer that is meant, or all."""
+        running = [timer for timer in self._book.timers if not timer.paused]
+        timers, answer = self._meant(slots, running, "timers_none_running")
+        paused = [self._book.pause(timer) for timer in timers]
+        return answer or self._done(paused, "timer_paused", "timers_all_paused")
+
+    def resume(self, slots: Slots) -> str:
+        """Let the timer that is meant go on, or all."""
+        paused = [timer for timer in self._book.timers if timer.paused]
+        timers, answer = self._meant(slots, paused, "timers_none_paused")
+        running = [self._book.resume(timer) for timer in timers]
+        return answer or self._done(running, "timer_resumed", "timers_all_resumed")
+
+    def status(self, slots: Slots) -> str:
+        """Tell what is left of the timer that is meant, or of all; the next to ring first."""
+        timers = self._described(slots)
+        if not self._book.timers:
+            return self._say("timers_none")
+        if not timers:
+            return self._unknown(slots)
+        soonest = sorted(timers, key=lambda timer: (timer.paused, self._book.left_s(timer)))
+        told = [self._left(timer) for timer in soonest[:_TOLD_AT_ONCE]]
+        if len(timers) > 1:
+            told.insert(0, self._say("timers_count", count=self._speech.number(len(timers))))
+        return " ".join(told)
+
+    def announce(self, timer: Timer) -> str:
+        """Return what is said when a timer rings."""
+        return self._say("timer_done", duration=self._speech.length(timer.duration_s), **_name(timer))
+
+    def _meant(self, slots: Slots, candidates: Sequence[Timer], none: str) -> tuple[Sequence[Timer], str]:
+        """Return the timers that are meant, or none and what to say instead."""
+        if not self._book.timers:
+            return (), self._say("timers_none")
+        described = self._described(slots)
+        if not described:
+            return (), self._unknown(slots)
+        meant = [timer for timer in described if timer in candidates]
+        if slots.get("scope") == "all" and meant:
+            return meant, ""
+        if not meant:
+            return (), self._left(described[0]) if len(described) == 1 else self._say(none)
+        if len(meant) > 1 and not _is_described(slots):
+            listed = self._speech.listing([self._called(timer) for timer in meant])
+            return (), self._say("timers_several", count=self._speech.number(len(meant)), timers=listed)
+        # Several that fit one description can't be told apart in words: take the next to ring.
+        return [min(meant, key=self._book.left_s)], ""
+
+    def _described(self, slots: Slots) -> tuple[Timer, ...]:
+        return self._book.find(str(slots.get("timer_name", "")), _duration_s(slots) or None)
+
+    def _done(self, timers: Sequence[Timer], one: str, several: str) -> str:
+        if len(timers) > 1:
+            return self._say(several, count=self._speech.number(len(timers)))
+        (timer,) = timers
+        return self._say_of(one, timer)
+
+    def _left(self, timer: Timer) -> str:
+        return self._say_of("timer_left_paused" if timer.paused else "timer_left", timer)
+
+    def _say_of(self, response: str, timer: Timer) -> str:
+        left = self._speech.duration(about_s(self._book.left_s(timer)))
+        return self._say(response, timer=self._called(timer), left=left)
+
+    def _called(self, timer: Timer) -> str:
+        return self._name_of(timer.name, timer.duration_s)
+
+    def _unknown(self, slots: Slots) -> str:
+        return self._say("timer_unknown", timer=self._name_of(str(slots.get("timer_name", "")), _duration_s(slots)))
+
+    def _name_of(self, name: str, duration_s: float) -> str:
+        if name:
+            return self._answers.phrase("timer_named", {"name": name})
+        return self._answers.phrase("timer_unnamed", {"duration": self._speech.length(duration_s)})
+
+    def _say(self, response: str, **slots: SlotValue) -> str:
+        return self._answers.say(response, slots)
+
+
+def _is_described(slots: Slots) -> bool:
+    return bool(slots.get("timer_name") or _duration_s(slots))
+
+
+def _duration_s(slots: Slots) -> float:
+    """Seconds that the slots come to, 0 where none was said."""
+    return sum(float(slots.get(unit, 0)) * seconds for unit, seconds in _UNITS_S.items())
+
+
+def _name(timer: Timer) -> dict[str, SlotValue]:
+    return {"name": timer.name} if timer.name else {}

@@ -1,0 +1,186 @@
+"""PocketSphinx as a `SpeechRecognizer`, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_agent.engines.sphinx_process import ENGINE, SphinxProcess
+from edge_agent.engines.sphinx_wire import Kind
+from edge_agent.errors import ModelError, RecognitionError
+from edge_agent.events import Transcript, Word
+
+if TYPE_CHECKING:
+    from edge_agent.audio import AudioChunk
+    from edge_agent.config.engines import PocketSphinxConfig
+    from edge_agent.grammar import Grammar
+
+_log = logging.getLogger(__name__)
+
+LANGUAGE = "en"
+"""The language of the model in PocketSphinx's wheel."""
+_LOAD_TIMEOUT_S = 90.0
+_SEND_TIMEOUT_S = 5.0
+_FINISH_TIMEOUT_S = 20.0
+_FRAME_S = 0.01
+_PADDING_S = 0.3
+
+
+class PocketSphinxRecognizer:
+    """Recognizes closed grammars, and English dictation poorly, with the model in PocketSphinx's wheel.
+
+    The engine holds the GIL while it decodes, so it runs in a child process. A child that died or hangs is reported
+    by the call that noticed and replaced by the next `start`.
+
+    Attributes:
+        cache_dir: Where compiled grammars are kept between runs; None: nowhere.
+    """
+
+    def __init__(self, config: PocketSphinxConfig, language: str, cache_dir: Path | None = None) -> None:
+        self._config = config
+        self._language = language
+        self.cache_dir = cache_dir
+        self._grammar: Grammar | None = None
+        self._loaded = False
+        self._process: SphinxProcess | None = None
+
+    @property
+    def name(self) -> str:
+        """Engine and model."""
+        return f"{ENGINE} en-us"
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the child, None where there is none."""
+        return self._process.pid if self._process else None
+
+    def load(self, grammar: Grammar | None) -> None:
+        """Start the child, unless it runs, and have it compile `grammar`.
+
+        Raises:
+            ModelError: PocketSphinx has no model for the language.
+            RecognitionError: PocketSphinx is not installed, or the child did not start.
+        """
+        if self._language != LANGUAGE:
+            raise ModelError(
+                "PocketSphinx model",
+                Path("pocketsphinx", "model"),
+                f"there is none for language {self._language!r}, only for {LANGUAGE!r}",
+                "install a Vosk model for the language, or use `edge-agent ask`",
+            )
+        self._grammar, self._loaded = grammar, True
+        self._ask_to_load()
+
+    def start(self) -> None:
+        """Begin an utterance, in a new child if the last one died."""
+        if not self._loaded:
+            raise RecognitionError(ENGINE, "no grammar was loaded")
+        if self._process is None or not self._process.alive:
+            self._ask_to_load()
+        self._send(Kind.START)
+        self._drain()
+
+    def accept(self, chunk: AudioChunk) -> Transcript | None:
+        """Hand audio to the child; return the newest partial transcript if another one has come."""
+        self._send(Kind.AUDIO, chunk.pcm)
+        newest = self._drain()
+        return None if newest is None else Transcript(text=newest, final=False)
+
+    def finish(self) -> Transcript:
+        """End the utterance; wait for the child's readings and weigh them."""
+        self._send(Kind.FINISH)
+        while True:
+            kind, payload = self._receive(_FINISH_TIMEOUT_S)
+            if kind is Kind.FINAL:
+                return self._judged(json.loads(payload))
+
+    def close(self) -> None:
+        """End the child within two seconds."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _judged(self, readings: dict[str, Any]) -> Transcript:
+        # Development version: acoustic score of the closed reading against the free phone loop, per frame.
+        best = readings["sentences"]
+        phrases = readings.get("phrases")
+        if phrases and phrases["words"] and phrases["score"] >= best["score"]:
+            best, other = phrases, best
+        else:
+            other = phrases
+        text = " ".join(word for word, _, _ in best["words"])
+        margin = best["score"] - readings["phones"]["score"]
+        confidence = min(1.0, math.exp(margin)) if text else 0.0
+        words = tuple(
+            Word(word, max(0.0, first * _FRAME_S - _PADDING_S), (last + 1) * _FRAME_S - _PADDING_S, confidence)
+            for word, first, last in best["words"]
+        )
+        alternative = " ".join(word for word, _, _ in other["words"]) if other else ""
+        return Transcript(
+            text=text,
+            confidence=confidence,
+            words=words,
+            in_grammar=bool(text),
+            alternatives=(alternative,) if alternative and alternative != text else (),
+            notes={"closed": best["score"], "free": readings["phones"]["score"]},
+        )
+
+    def _ask_to_load(self) -> None:
+        if self._process is None or not self._process.alive:
+            self.close()
+            self._process = SphinxProcess()
+        grammar = self._grammar
+        texts = None if grammar is None else {"sentences": grammar.sentences, "phrases": grammar.phrases}
+        wanted = {"grammar": texts, "cache_dir": str(self.cache_dir) if self.cache_dir else None}
+        self._send(Kind.LOAD, json.dumps(wanted).encode(), _LOAD_TIMEOUT_S)
+        kind, payload = self._receive(_LOAD_TIMEOUT_S)
+        while kind is not Kind.LOADED:
+            kind, payload = self._receive(_LOAD_TIMEOUT_S)
+        if hopeless := json.loads(payload)["unpronounceable"]:
+            _log.warning(
+                "%s can't recognise %s: no pronunciation is known; sentences with it are not listened for, say it "
+                "in other words (installing flite teaches most words)",
+                self.name,
+                ", ".join(repr(word) for word in hopeless),
+            )
+
+    def _send(self, kind: Kind, payload: bytes = b"", timeout_s: float = _SEND_TIMEOUT_S) -> None:
+        process = self._running()
+        try:
+            process.send(kind, payload, timeout_s)
+        except RecognitionError:
+            self._process = None
+            raise
+
+    def _receive(self, timeout_s: float) -> tuple[Kind, bytes]:
+        process = self._running()
+        try:
+            kind, payload = process.receive(timeout_s)
+        except RecognitionError:
+            self._process = None
+            raise
+        if kind is Kind.FAILED:
+            self.close()
+            raise RecognitionError(ENGINE, json.loads(payload)["reason"])
+        return kind, payload
+
+    def _running(self) -> SphinxProcess:
+        if self._process is None:
+            raise RecognitionError(ENGINE, "its process has ended")
+        return self._process
+
+    def _drain(self) -> str | None:
+        """Take every message that has come; return the newest partial text."""
+        newest = None
+        process = self._running()
+        try:
+            while (message := process.poll()) is not None:
+                if message[0] is Kind.PARTIAL:
+                    newest = json.loads(message[1])["text"]
+        except RecognitionError:
+            self._process = None
+            raise
+        return newest

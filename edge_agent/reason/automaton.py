@@ -34,8 +34,6 @@ SMALL_WORDS: Mapping[str, frozenset[str]] = {
 NEGATIONS: Mapping[str, frozenset[str]] = {
     "en": frozenset(("not", "no", "don't", "never", "without", "isn't", "won't", "didn't"))
 }
-    "en": frozenset(["not", "no", "don't", "never", "without", "isn't", "won't", "didn't"])
-}
 """Words that must never be left out: the rest would mean the opposite."""
 SMALL_COST = 1
 CONTENT_COST = 2

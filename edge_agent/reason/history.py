@@ -1,0 +1,47 @@
+"""What was said so far, as the language model is shown it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from edge_agent.reason.llm import ChatMessage
+
+
+class History:
+    """The last `turns` turns: what was asked, and of the answer what was heard.
+
+    Pure; belongs to one thread.
+    """
+
+    def __init__(self, turns: int) -> None:
+        self._turns: deque[tuple[str, str]] = deque(maxlen=turns)
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def add(self, user: str, assistant: str) -> None:
+        """Remember a turn; one whose answer was interrupted before a word was heard leaves no trace.
+
+        Chat templates want strictly alternating roles, so that half a turn can't be kept.
+        """
+        if user.strip() and assistant.strip():
+            self._turns.append((user.strip(), assistant.strip()))
+
+    def messages(self, system_prompt: str, text: str, hint: str | None = None) -> tuple[ChatMessage, ...]:
+        """Return the chat that ends with the user's `text`.
+
+        A `hint` goes in front of `text`: the system prompt stays the same from turn to turn, so that the model's
+        cached prefix stays valid, and many chat templates take no second system message.
+        """
+        opening = [ChatMessage("system", system_prompt)] if system_prompt.strip() else []
+        past = [
+            message
+            for user, assistant in self._turns
+            for message in (ChatMessage("user", user), ChatMessage("assistant", assistant))
+        ]
+        asked = f"{hint.strip()}\n\n{text}" if hint and hint.strip() else text
+        return (*opening, *past, ChatMessage("user", asked))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._turns.clear()

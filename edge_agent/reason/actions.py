@@ -129,6 +129,14 @@ class Actor:
         """Return what is said when a timer rings."""
         return self._timers.announce(timer)
 
+    def fixed(self, name: str) -> str:
+        """Return a response that has no slots, such as `not_understood`.
+
+        Raises:
+            KeyError: There is no such response.
+        """
+        return self._answers.say(name, {})
+
     def _say(self, name: str, **slots: SlotValue) -> str:
         return self._answers.say(name, slots)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_agent.config.suggest import suggest
 from edge_agent.reason.action import Action, GpioSwitch
 from edge_agent.reason.intent_lists import OUTPUT_LIST, list_values, output_list
+from edge_agent.reason.responses import BUILTIN_SLOTS
 from edge_agent.reason.sentence_check import RuleBook, TemplateError, check_references, find_cycle, parse_template
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ class Merger:
         if known and known.owner is not self._shipped:
             source.refuse(key, f"the intent is already defined in {known.owner.path}; choose another name")
         if known and not part.action:
+            for block in blocks:
+                _check_fixed_slots(block)
             known.blocks += blocks
             return
         if known and (adding := [block.source for block in known.blocks if block.source is not self._shipped]):
@@ -270,3 +273,14 @@ class Merger:
                 f"{suggest(wanted, called)}",
             )
         return GpioSwitch(called[wanted], part.gpio.switch)
+
+
+def _check_fixed_slots(block: _Block) -> None:
+    """Refuse a value that a built-in intent can't understand."""
+    for slot, value in block.slots.items():
+        key = (*block.key, "slots", slot)
+        allowed = BUILTIN_SLOTS.get(slot)
+        if allowed is not None and value not in allowed:
+            block.source.refuse(key, f"must be {' or '.join(sorted(allowed))}, not {value!r}")
+        if allowed is None and slot in BUILTIN_SLOTS and isinstance(value, str):
+            block.source.refuse(key, f"must be a number, not {value!r}")

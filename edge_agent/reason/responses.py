@@ -1,4 +1,4 @@
-"""Names of what the built-in intents answer; the words are in intents/<language>.yaml."""
+"""What the built-in intents answer and take; the words are in intents/<language>.yaml."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ RESPONSE_SLOTS = {
     "unmuted": _slots(),
     "stopped": _slots(),
     "never_mind": _slots(),
+    "no_model": _slots(),
+    "not_understood": _slots(),
     "nothing_to_repeat": _slots(),
+    "not_understood": _slots(),
+    "no_model": _slots(),
     "status": _slots("uptime", "temperature", "memory", "timers"),
     "status_uptime": _slots("uptime"),
     "status_temperature": _slots("temperature"),
@@ -50,3 +54,11 @@ RESPONSE_SLOTS = {
     "help": _slots("outputs"),
 }
 """The slots that each response may use."""
+
+BUILTIN_SLOTS: dict[str, frozenset[str] | None] = {
+    **dict.fromkeys(("hours", "minutes", "seconds", "volume", "step")),
+    "switch": _slots("on", "off", "toggle"),
+    "scope": _slots("all"),
+    "aspect": _slots("temperature", "uptime", "memory"),
+}
+"""What the built-in intents understand in a fixed slot: one of some words, or (None) a number."""

@@ -29,15 +29,20 @@ def parse_template(text: str) -> Sentence:
         TemplateError: Its syntax is wrong.
     """
     from hassil import parse_sentence
+    from hassil.expression import Sequence
     from hassil.parser import ParseError
 
     _check_brackets(text)
     if not text.strip():
         raise TemplateError("is empty")
     try:
-        return parse_sentence(text, keep_text=True)
+        sentence = parse_sentence(text, keep_text=True)
     except ParseError as error:
         raise TemplateError("is not a valid sentence template") from error
+    # hassil would never match such an alternative.
+    if any(isinstance(part, Sequence) and not part.items for part in parts(sentence.expression)):
+        raise TemplateError("an alternative is empty; write [this] for what may be left out")
+    return sentence
 
 
 def _check_brackets(text: str) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from edge_agent.errors import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+    from edge_agent.reason.ports import Clock
 
 DEFAULT_LIMIT = 50
 
@@ -46,15 +48,13 @@ class TimerBook:
     """The timers that have not rung yet, oldest first.
 
     Args:
-        monotonic: Seconds that never jump.
+        clock: Only its monotonic time is used.
         limit: Timers at once.
         timers: Timers to begin with, on the same clock.
     """
 
-    def __init__(
-        self, monotonic: Callable[[], float], *, limit: int = DEFAULT_LIMIT, timers: Iterable[Timer] = ()
-    ) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Clock, *, limit: int = DEFAULT_LIMIT, timers: Iterable[Timer] = ()) -> None:
+        self._clock = clock
         self.limit = limit
         self._timers = {timer.id: timer for timer in timers}
         self._last_id = max(self._timers, default=0)
@@ -76,7 +76,7 @@ class TimerBook:
         if len(self._timers) >= self.limit:
             raise BusyError("the list of timers", self.limit)
         self._last_id += 1
-        timer = Timer(self._last_id, name, duration_s, self._monotonic() + duration_s)
+        timer = Timer(self._last_id, name, duration_s, self._clock.monotonic() + duration_s)
         self._timers[timer.id] = timer
         return timer
 
@@ -91,7 +91,7 @@ class TimerBook:
 
     def left_s(self, timer: Timer) -> float:
         """Seconds until a timer rings, at least 0."""
-        return timer.left_s(self._monotonic())
+        return timer.left_s(self._clock.monotonic())
 
     def cancel(self, timer: Timer) -> None:
         """Take a timer away; nothing happens if it is gone already."""
@@ -117,7 +117,7 @@ class TimerBook:
         """
         timer = self._timers[timer.id]
         if timer.paused:
-            timer = replace(timer, ends_at_s=self._monotonic() + self.left_s(timer), paused_left_s=None)
+            timer = replace(timer, ends_at_s=self._clock.monotonic() + self.left_s(timer), paused_left_s=None)
             self._timers[timer.id] = timer
         return timer
 
@@ -127,7 +127,7 @@ class TimerBook:
 
     def pop_due(self) -> tuple[Timer, ...]:
         """Take out the timers that ring now, the earliest first."""
-        now_s = self._monotonic()
+        now_s = self._clock.monotonic()
         due = [timer for timer in self._timers.values() if timer.ends_at_s is not None and timer.ends_at_s <= now_s]
         for timer in due:
             del self._timers[timer.id]

@@ -18,6 +18,7 @@ from edge_agent.reason.actions import Actor
 from edge_agent.reason.history import History
 from edge_agent.reason.matcher import IntentMatcher
 from edge_agent.reason.timers import TimerBook
+from edge_agent.reason.wording import Answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -98,10 +99,11 @@ async def open_brain(
     factory = open_pin_factory(config.gpio.driver)
     outputs = GpioOutputs(config.gpio.outputs, factory)
     clock = LocalClock()
-    timers = TimerBook(clock)
+    timers = TimerBook(clock.monotonic)
     matcher = await lanes.match.run(lambda: IntentMatcher(intents.intents, config.language))
     actor = Actor(intents, clock=clock, outputs=outputs, volume=volume, status=BoardStatus(), timers=timers)
-    texts = FixedTexts(*(actor.fixed(name) for name in ("no_model", "not_understood", "nothing_to_repeat")))
+    answers = Answers(intents.responses)
+    texts = FixedTexts(no_model=answers.say("no_model", {}), not_understood=answers.say("not_understood", {}))
     responder = Responder(
         matcher,
         actor,

@@ -36,3 +36,74 @@ _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 SHUTDOWN_S = 5
 """From SIGTERM to exit at the most."""
+
+
+async def serve(config: Config, observer: Observer) -> None:
+    """Hold conversations until SIGTERM or SIGINT; then return within `SHUTDOWN_S`, or be killed by SIGALRM.
+
+    Raises:
+        BadInputError: The configuration, a model or an intents file is wrong.
+        EngineError: An engine did not start.
+    """
+    serving = asyncio.create_task(_serve(config, observer), name="serve")
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            # The kernel keeps the bound, whatever a native library does: its default action ends the process.
+            signal.alarm(SHUTDOWN_S)
+            serving.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+        _log.info("stopped")
+
+
+async def _serve(config: Config, observer: Observer) -> None:
+    places = find_places(config.directories)
+    mouth = Mouth(config.audio)
+    with open_lanes() as lanes:
+        async with AsyncExitStack() as stack:
+            publisher = await stack.enter_async_context(open_publisher(config))
+            brain = await stack.enter_async_context(
+                open_brain(config, places, lanes, volume=mouth, publisher=publisher)
+            )
+            stack.push_async_callback(mouth.close)
+            light = stack.enter_context(StateLight(config.gpio.light, brain.pin_factory))
+            ringing = Ringing(brain)
+            observers = Observers(observer, LightObserver(light), ringing)
+            voice = await stack.enter_async_context(
+                open_voice(config, places, lanes, brain, observers, mouth.for_turn)
+            )
+            _log.info("hears with %s, speaks with %s", voice.recognizer_name, voice.synthesizer_name)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_hear_loop(config, voice, observers), name="hear.capture")
+                tasks.create_task(ringing.ring_loop(voice.runner), name="timers.ring")
+                if config.gpio.button is not None:
+                    tasks.create_task(_button_loop(config, brain, voice), name="button")
+
+
+async def _hear_loop(config: Config, voice: Voice, observer: Observer) -> None:
+    """Listen to the microphone for ever; reopen it, with a growing pause, when it is absent or lost."""
+    retry_s = _FIRST_RETRY_S
+    while True:
+        try:
+            async with Microphone(config.audio.input_device) as microphone:
+                _log.info("listening to %s", microphone.name)
+                retry_s = _FIRST_RETRY_S
+                await voice.ears.listen(microphone, patient=False)
+        except (DeviceError, UnknownDeviceError) as error:
+            voice.ears.abandon()
+            message = f"{error}; trying again in {retry_s:.0f} s"
+            _log.warning("%s", message)
+            observer.fault(message)
+        await asyncio.sleep(retry_s)
+        retry_s = min(2 * retry_s, _LONGEST_RETRY_S)

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from edge_agent.pipeline.turn import MuteChanged
 from edge_agent.reason.actions import Control
 from edge_agent.reason.sentences import SentenceCutter
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from edge_agent.events import Transcript
     from edge_agent.pipeline.report import TurnReport
-    from edge_agent.pipeline.turn import Fact
     from edge_agent.reason.actions import Actor
     from edge_agent.reason.history import History
     from edge_agent.reason.llm import LanguageModel
@@ -49,7 +47,6 @@ class Answer:
     user_text: str
     intent: str | None = None
     slots: Mapping[str, str | int | float] = field(default_factory=dict)
-    control: Control = Control.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,6 @@ class FixedTexts:
 
     no_model: str
     not_understood: str
-    nothing_to_repeat: str
 
 
 class Responder:
@@ -110,41 +106,38 @@ class Responder:
         if heard:
             self._last_reply = heard
 
-    def settle(self, answer: Answer) -> tuple[Fact, ...]:
-        """Return what follows for the conversation once the answer was spoken."""
-        if answer.control is Control.MUTE:
-            return (MuteChanged(muted=True),)
-        return ()
-
     def _act(self, match: IntentMatch) -> Answer:
         reply = self._actor.perform(match)
         _log.info("intent %s %s (%d edits)", match.intent, dict(match.slots), match.edits)
         if reply.event is not None:
             self._publisher.publish(reply.event.name, reply.event.slots)
         if reply.control is Control.HAND_OVER:
-            return self._generate(match.reading, hint=reply.hint, match=match)
+            return self._generate(match.reading, hint=reply.hint, match=match, otherwise=reply.text)
         text = reply.text
         if reply.control is Control.REPEAT:
-            text = self._last_reply or self._texts.nothing_to_repeat
+            text = self._last_reply or reply.text
         return Answer(
             "intent",
             (lambda _note: _cut(text)) if text else None,
             match.reading,
             intent=match.intent,
             slots=match.slots,
-            control=reply.control,
         )
 
-    def _generate(self, text: str, *, hint: str | None = None, match: IntentMatch | None = None) -> Answer:
+    def _generate(
+        self, text: str, *, hint: str = "", match: IntentMatch | None = None, otherwise: str = ""
+    ) -> Answer:
+        """Let the model answer; without one, say `otherwise` or that there is none."""
         intent, slots = (match.intent, match.slots) if match else (None, {})
         model = self._model
         if model is None:
-            _log.info("no intent matches %r and no language model is installed", text)
-            return Answer("none", lambda _note: _cut(self._texts.no_model), text, intent=intent, slots=slots)
+            source: Literal["intent", "none"] = "intent" if otherwise else "none"
+            spoken = otherwise or self._texts.no_model
+            return Answer(source, lambda _note: _cut(spoken), text, intent=intent, slots=slots)
 
         async def sentences(note_first: Callable[[], None]) -> AsyncIterator[str]:
             cutter = SentenceCutter()
-            messages = self._history.messages(self._system_prompt, text, hint=hint)
+            messages = self._history.messages(self._system_prompt, text, hint=hint or None)
             noted = False
             async with aclosing(self._model_lane.steps(model.generate(messages))) as deltas:
                 async for delta in deltas:

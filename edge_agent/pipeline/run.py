@@ -219,8 +219,6 @@ class Runner:
         self._observer.heard(turn.report)
         answer = await self._stages.responder.answer(transcript)
         await self._reply(turn, answer)
-        for fact in self._stages.responder.settle(answer, turn.report):
-            self.post(fact)
 
     async def _announce(self, turn: _Turn) -> None:
         turn.clock.set_to(0.0)

@@ -36,8 +36,6 @@ RESPONSE_SLOTS = {
     "unmuted": _slots(),
     "stopped": _slots(),
     "never_mind": _slots(),
-    "no_model": _slots(),
-    "not_understood": _slots(),
     "nothing_to_repeat": _slots(),
     "not_understood": _slots(),
     "no_model": _slots(),

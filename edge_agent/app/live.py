@@ -80,9 +80,7 @@ async def _serve(config: Config, observer: Observer) -> None:
             light = stack.enter_context(StateLight(config.gpio.light, brain.pin_factory))
             ringing = Ringing(brain)
             observers = Observers(observer, LightObserver(light), ringing)
-            voice = await stack.enter_async_context(
-                open_voice(config, places, lanes, brain, observers, mouth.for_turn)
-            )
+            voice = await stack.enter_async_context(open_voice(config, places, lanes, brain, observers, mouth.for_turn))
             _log.info("hears with %s, speaks with %s", voice.recognizer_name, voice.synthesizer_name)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_hear_loop(config, voice, observers), name="hear.capture")

@@ -38,7 +38,9 @@ async def hold(config: Config, recordings: Sequence[Path], observer: Observer, *
     with open_lanes() as lanes:
         async with (
             open_publisher(config) as publisher,
-            open_brain(config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher) as brain,
+            open_brain(
+                config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher
+            ) as brain,
             open_voice(config, places, lanes, brain, observer, open_speaker) as voice,
         ):
             for path in recordings:

@@ -26,7 +26,9 @@ async def answer_text(config: Config, text: str) -> TurnReport:
     with open_lanes() as lanes:
         async with (
             open_publisher(config) as publisher,
-            open_brain(config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher) as brain,
+            open_brain(
+                config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher
+            ) as brain,
         ):
             clock = TurnClock()
             answer = await brain.responder.answer_text(text)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_agent.hear.asr import SpeechRecognizer
     from edge_agent.runtime.lane import Lane
 
+
 async def transcribe_recording(
     config: Config, recording: Path, show: Callable[[dict[str, Any]], None], *, free: bool = False
 ) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from edge_agent.pipeline.observer import SilentObserver
 from edge_agent.pipeline.turn import State
 
 if TYPE_CHECKING:
@@ -114,24 +115,9 @@ def _durations(timings: Timings) -> list[str]:
     return parts
 
 
-class JsonLines:
+class JsonLines(SilentObserver):
     """Prints one JSON object a turn on standard output, and nothing else."""
-
-    def state_changed(self, state: State, *, muted: bool) -> None:
-        """Say nothing."""
-
-    def partial_heard(self, turn_id: int, text: str) -> None:
-        """Say nothing."""
-
-    def heard(self, report: TurnReport) -> None:
-        """Say nothing."""
-
-    def sentence_ready(self, turn_id: int, sentence: str) -> None:
-        """Say nothing."""
 
     def turn_ended(self, report: TurnReport) -> None:
         """Print the turn."""
         print(json.dumps(report.as_json(), ensure_ascii=False), flush=True)  # noqa: T201 - this is the output
-
-    def fault(self, message: str) -> None:
-        """Say nothing: the log has it."""

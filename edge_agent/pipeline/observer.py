@@ -37,6 +37,28 @@ class Observer(Protocol):
         ...
 
 
+class SilentObserver:
+    """Does nothing; for observers that care for a part only."""
+
+    def state_changed(self, state: State, *, muted: bool) -> None:
+        """Do nothing."""
+
+    def partial_heard(self, turn_id: int, text: str) -> None:
+        """Do nothing."""
+
+    def heard(self, report: TurnReport) -> None:
+        """Do nothing."""
+
+    def sentence_ready(self, turn_id: int, sentence: str) -> None:
+        """Do nothing."""
+
+    def turn_ended(self, report: TurnReport) -> None:
+        """Do nothing."""
+
+    def fault(self, message: str) -> None:
+        """Do nothing."""
+
+
 class Observers:
     """Passes everything on to several observers, in order."""
 

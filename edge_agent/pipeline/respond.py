@@ -124,9 +124,7 @@ class Responder:
             slots=match.slots,
         )
 
-    def _generate(
-        self, text: str, *, hint: str = "", match: IntentMatch | None = None, otherwise: str = ""
-    ) -> Answer:
+    def _generate(self, text: str, *, hint: str = "", match: IntentMatch | None = None, otherwise: str = "") -> Answer:
         """Let the model answer; without one, say `otherwise` or that there is none."""
         intent, slots = (match.intent, match.slots) if match else (None, {})
         model = self._model

@@ -27,6 +27,7 @@ from edge_agent.pipeline.turn import (
     step,
 )
 from edge_agent.runtime.channel import Channel, ChannelClosedError
+from edge_agent.runtime.loop import single_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -271,8 +272,10 @@ class Runner:
             async with asyncio.TaskGroup() as group:
                 group.create_task(produce(), name=f"turn.{turn.turn_id}.reason")
                 group.create_task(self._speak(turn, aiter(ahead)), name=f"turn.{turn.turn_id}.speak")
-        except* FaultError as faults:
-            raise faults.exceptions[0] from faults
+        except BaseExceptionGroup as group:
+            if (error := single_error(group)) is not None:
+                raise error from group
+            raise
         finally:
             if turn.utterer is not None:
                 self._stages.responder.remember(report, turn.utterer.heard_text())

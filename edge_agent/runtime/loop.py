@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from edge_agent.errors import EdgeAgentError
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -14,7 +16,7 @@ T = TypeVar("T")
 def run(main: Coroutine[object, object, T]) -> T:
     """Run `main` to its end on a new loop.
 
-    An exception group that holds a single error is raised as that error, so that callers see what a stage raised and
+    An exception group is raised as the `single_error` in it, where there is one, so that callers see what a stage raised and
     not in which task it was.
     """
     try:
@@ -27,13 +29,16 @@ def run(main: Coroutine[object, object, T]) -> T:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(main)
     except BaseExceptionGroup as group:
-        if (single := _single(group)) is not None:
+        if (single := single_error(group)) is not None:
             raise single from group
         raise
 
 
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    """Return the one error inside, however deeply nested; None where there are several kinds of it."""
+def single_error(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return the one error inside, however deeply nested.
+
+    Of several that were all raised on purpose it is the first; None where any other is among several.
+    """
     leaves: list[BaseException] = []
     waiting: list[BaseException] = [group]
     while waiting:
@@ -42,5 +47,6 @@ def _single(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
             waiting.extend(error.exceptions)
         else:
             leaves.append(error)
-    distinct = {(type(leaf), str(leaf)) for leaf in leaves}
-    return leaves[-1] if len(distinct) == 1 else None
+    leaves.reverse()
+    expected = all(isinstance(leaf, EdgeAgentError) for leaf in leaves)
+    return leaves[0] if expected or len(leaves) == 1 else None

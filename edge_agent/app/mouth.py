@@ -1,0 +1,85 @@
+"""The speaker over a service's life: opened when first needed, dropped when lost, its volume remembered."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from edge_agent.devices.speaker import Speaker
+from edge_agent.errors import DeviceError, UnknownDeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from edge_agent.config.audio import AudioConfig
+    from edge_agent.speak.sink import AudioSink
+
+_log = logging.getLogger(__name__)
+
+
+class Mouth:
+    """Gives each turn the speaker. A lost one is closed, and opened again for the next turn."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        self._device = config.output_device
+        self._percent = config.volume
+        self._muted = False
+        self._speaker: Speaker | None = None
+
+    @property
+    def percent(self) -> int:
+        """0 to 100; kept while muted."""
+        return self._percent
+
+    @property
+    def muted(self) -> bool:
+        """Whether nothing is heard."""
+        return self._muted
+
+    def set_percent(self, percent: int) -> None:
+        """Set the volume, at once."""
+        self._percent = percent
+        self._apply()
+
+    def set_muted(self, muted: bool) -> None:  # noqa: FBT001 - the Protocol's
+        """Silence the speaker, or undo that, at once."""
+        self._muted = muted
+        self._apply()
+
+    @asynccontextmanager
+    async def for_turn(self, _turn_id: int) -> AsyncIterator[tuple[AudioSink, Path | None]]:
+        """Open the speaker where it is not, and lend it.
+
+        Raises:
+            DeviceError: The speaker is absent or lost.
+        """
+        speaker = await self._opened()
+        try:
+            yield speaker, None
+        except DeviceError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the speaker; what is pending is dropped."""
+        speaker, self._speaker = self._speaker, None
+        if speaker is not None:
+            await speaker.__aexit__(None, None, None)
+
+    async def _opened(self) -> Speaker:
+        if self._speaker is None:
+            speaker = Speaker(self._device, volume=self._percent, muted=self._muted)
+            try:
+                await speaker.__aenter__()
+            except UnknownDeviceError as error:
+                # At run time a speaker that is not there is a fault of the world, not of the command line.
+                raise DeviceError(self._device or "speaker", str(error)) from error
+            _log.info("speaking to %s", speaker.name)
+            self._speaker = speaker
+        return self._speaker
+
+    def _apply(self) -> None:
+        if self._speaker is not None:
+            self._speaker.set_volume(self._percent, muted=self._muted)

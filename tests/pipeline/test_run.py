@@ -1,0 +1,241 @@
+"""The runner and the ears together, on scripted people and engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from doubles import (
+    CountingSynthesizer,
+    DiagramSource,
+    HeldSpeaker,
+    MarkedVad,
+    Notebook,
+    ScriptedRecognizer,
+    ScriptedResponder,
+    heard,
+    lend,
+)
+
+from edge_agent.config.audio import EndpointConfig
+from edge_agent.errors import RecognitionError
+from edge_agent.events import EndpointReason, Transcript
+from edge_agent.pipeline.ears import Ears
+from edge_agent.pipeline.run import Runner, Stages
+from edge_agent.pipeline.turn import Conversation, Mode, State
+from edge_agent.runtime.lane import Lane
+
+UTTERANCE = "." * 10 + "#" * 40 + "." * 40
+
+
+@dataclass
+class Scene:
+    """A conversation on doubles."""
+
+    runner: Runner
+    ears: Ears
+    notebook: Notebook
+    recognizer: ScriptedRecognizer
+    responder: ScriptedResponder
+    synthesizer: CountingSynthesizer
+    speaker: HeldSpeaker
+
+    async def hear(self, *parts: object) -> None:
+        """Let the agent hear a diagram to its end."""
+        await self.ears.listen(DiagramSource(*parts), patient=True)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def scene(
+    recognizer: ScriptedRecognizer,
+    responder: ScriptedResponder,
+    *,
+    mode: Mode = "always",
+    held: bool = False,
+    fail_on: str = "",
+) -> AsyncIterator[Scene]:
+    """Set the scene; leaving asserts that no task is left."""
+    before = asyncio.all_tasks()
+    notebook, speaker, synthesizer = Notebook(), HeldSpeaker(held=held), CountingSynthesizer(fail_on)
+    asr, tts = Lane("asr"), Lane("tts")
+    stages = Stages(recognizer, asr, responder, synthesizer, tts, lend(speaker))  # type: ignore[arg-type]
+    try:
+        async with Runner(stages, Conversation.begin(mode), notebook) as runner:
+            ears = Ears(runner, MarkedVad(), EndpointConfig(), listen_s=6.0)
+            yield Scene(runner, ears, notebook, recognizer, responder, synthesizer, speaker)
+    finally:
+        asr.close()
+        tts.close()
+    assert asyncio.all_tasks() == before
+
+
+async def until(condition: object) -> None:
+    """Let the loop run until `condition()` holds; bounded."""
+    for _ in range(2000):
+        if condition():  # type: ignore[operator]
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came about")
+
+
+async def test_a_recording_becomes_an_answered_turn() -> None:
+    """Heard, answered sentence by sentence, played out; the report and the states tell it all."""
+    async with scene(ScriptedRecognizer(*heard("what time is it")), ScriptedResponder(["It is noon.", "Bye."])) as it:
+        await it.hear(UTTERANCE)
+    (turn,) = it.notebook.turns
+    assert (turn.turn, turn.heard, turn.reply, turn.source) == (1, "what time is it", "It is noon. Bye.", "llm")
+    assert turn.endpoint is not None
+    assert turn.endpoint.reason is EndpointReason.SILENCE
+    assert it.notebook.states == [
+        State.LISTENING,
+        State.HEARING,
+        State.THINKING,
+        State.SPEAKING,
+        State.LISTENING,
+    ]
+    assert it.synthesizer.rendered == ["It", "is", "noon.", "Bye."]
+    assert it.responder.remembered == [("what time is it", "It is noon. Bye.")]
+    assert it.notebook.partials
+
+
+async def test_the_recognizer_gets_the_whole_utterance_with_pre_roll() -> None:
+    """Pre-roll, speech and hang-over, gapless: what the endpoint says was decided on."""
+    async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(None)) as it:
+        await it.hear("." * 50 + "#" * 40 + "." * 40)
+    (turn,) = it.notebook.turns
+    assert turn.endpoint is not None
+    assert it.recognizer.samples == [round(turn.endpoint.decided_s * 16000)]
+
+
+async def test_timings_follow_the_audio_under_fast() -> None:
+    """Times are audio time up to the endpoint, then measured; playing counts its length though nobody waited."""
+    async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(["one two three four five"])) as it:
+        await it.hear(UTTERANCE)
+    timings = it.notebook.turns[0].timings
+    assert None not in (timings.speech_end_s, timings.endpoint_s, timings.asr_s, timings.first_token_s)
+    assert timings.endpoint_s == pytest.approx(timings.speech_end_s + 0.6)  # type: ignore[operator]
+    assert timings.endpoint_s < timings.first_token_s < timings.first_audio_s < timings.done_s  # type: ignore[operator]
+    assert timings.done_s >= timings.first_audio_s + 0.5 - 1e-6  # type: ignore[operator]
+
+
+async def test_several_utterances_are_several_turns() -> None:
+    """A recording waits while the agent answers, so nothing of it is lost."""
+    async with scene(
+        ScriptedRecognizer(*heard("one", "two", "three")), ScriptedResponder(["a."], ["b."], ["c."])
+    ) as it:
+        await it.hear(UTTERANCE * 3)
+    assert [(turn.turn, turn.heard) for turn in it.notebook.turns] == [(1, "one"), (2, "two"), (3, "three")]
+
+
+async def test_an_open_utterance_ends_with_the_recording() -> None:
+    """Speech up to the last frame is answered, and the reason says why it ended."""
+    async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(["ok."])) as it:
+        await it.hear("." * 10 + "#" * 40)
+    (turn,) = it.notebook.turns
+    assert turn.endpoint is not None
+    assert turn.endpoint.reason is EndpointReason.END_OF_INPUT
+
+
+async def test_silence_and_clicks_make_no_turn() -> None:
+    """No speech, no report."""
+    async with scene(ScriptedRecognizer(), ScriptedResponder()) as it:
+        await it.hear("." * 200, "#..", "." * 100)
+    assert it.notebook.turns == []
+
+
+async def test_a_turn_without_words_says_nothing() -> None:
+    """Noise that is not understood is reported and not answered."""
+    async with scene(ScriptedRecognizer(Transcript("", confidence=0.1)), ScriptedResponder(None)) as it:
+        await it.hear(UTTERANCE)
+    (turn,) = it.notebook.turns
+    assert (turn.heard, turn.reply, turn.source) == ("", None, "none")
+    assert State.SPEAKING not in it.notebook.states
+
+
+async def test_a_broken_engine_costs_its_turn_only() -> None:
+    """The fault is reported in one line, and the next utterance is answered."""
+    script = [RecognitionError("scripted", "died"), *heard("again")]
+    async with scene(ScriptedRecognizer(*script), ScriptedResponder(["fine."])) as it:
+        await it.hear(UTTERANCE * 2)
+    assert it.notebook.faults == ["scripted: died"]
+    assert [turn.heard for turn in it.notebook.turns] == [None, "again"]
+
+
+async def test_a_sentence_that_cannot_be_rendered_costs_its_turn_only() -> None:
+    """What was said before it is kept; the conversation goes on."""
+    recognizer = ScriptedRecognizer(*heard("one", "two"))
+    async with scene(recognizer, ScriptedResponder(["fine. bad now."], ["good."]), fail_on="bad") as it:
+        await it.hear(UTTERANCE * 2)
+    assert len(it.notebook.faults) == 1
+    assert "scripted" in it.notebook.faults[0]
+    assert it.notebook.turns[1].reply == "good."
+
+
+async def test_push_to_talk_ends_with_the_button() -> None:
+    """Pressed: heard, pauses and all; released: answered."""
+    async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(["ok."]), mode="button") as it:
+        await it.hear(UTTERANCE, it.ears.press, "." * 60 + "#" * 20 + "." * 60, it.ears.release, "." * 5)
+    (turn,) = it.notebook.turns
+    assert turn.endpoint is not None
+    assert turn.endpoint.reason is EndpointReason.BUTTON
+    assert turn.endpoint.decided_s == pytest.approx(140 * 0.02)
+    assert it.runner.state is State.IDLE
+
+
+async def test_the_button_stops_an_answer_and_only_what_was_heard_is_remembered() -> None:
+    """Two sentences are pending, the first was played: silence at once, and the history keeps the first alone."""
+    recognizer = ScriptedRecognizer(*heard("tell me", ""))
+    answers = ScriptedResponder(["one two.", "three four."], None)
+    async with scene(recognizer, answers, mode="button", held=True) as it:
+        it.ears.press()
+        listening = asyncio.create_task(it.hear("#" * 20, it.ears.release, "." * 5))
+        await until(lambda: it.speaker.pending_s >= 0.4 - 1e-6)
+        it.speaker.play(0.2)
+        it.ears.press()
+        assert it.speaker.flushed == 1
+        await listening
+    assert it.speaker.pending == []
+    assert [turn.interrupted for turn in it.notebook.turns] == [True, False]
+    assert it.responder.remembered == [("tell me", "one two.")]
+
+
+async def test_holding_the_button_mutes_the_microphone() -> None:
+    """Muted, speech makes no turn; unmuted, it does again."""
+    async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(["ok."])) as it:
+        await it.hear(it.ears.toggle_mute, UTTERANCE, it.ears.toggle_mute, UTTERANCE)
+    assert len(it.notebook.turns) == 1
+
+
+async def test_an_announcement_waits_for_the_turn_that_goes_on() -> None:
+    """A timer that rings while someone speaks is announced after the answer."""
+    async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(["ok."])) as it:
+        await it.hear("." * 10 + "#" * 20, lambda: it.runner.announce("Ding dong."), "#" * 20 + "." * 40)
+        await it.runner.rested()
+    assert [turn.reply for turn in it.notebook.turns] == ["ok.", "Ding dong."]
+    assert it.synthesizer.rendered == ["ok.", "Ding", "dong."]
+    assert it.notebook.turns[1].heard is None
+
+
+async def test_cancelling_from_outside_ends_a_turn_in_the_middle() -> None:
+    """A shutdown while the agent speaks ends everything; no task is left (the scene checks)."""
+
+    async def live(started: asyncio.Event) -> None:
+        async with scene(ScriptedRecognizer(*heard("x")), ScriptedResponder(["one two."]), held=True) as it:
+            listening = asyncio.create_task(it.hear(UTTERANCE))
+            try:
+                await until(lambda: it.speaker.pending)
+                started.set()
+                await listening
+            finally:
+                listening.cancel()
+                await asyncio.wait({listening})
+
+    started = asyncio.Event()
+    task = asyncio.create_task(live(started))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

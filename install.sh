@@ -185,7 +185,6 @@ END
   if [[ $(os_release VERSION_ID) != 12 ]]; then
     cat <<'END'
 swig            lgpio (GPIO) has no wheel for this Python and is compiled here
-liblgpio-dev    the library lgpio is compiled against
 END
   fi
   if ! $small; then
@@ -284,7 +283,8 @@ install_extras() { # EXTRA...: status 0 done, 1 failed; sets `outcome`
   listed=$(IFS=,; echo "${missing[*]}")
   # A board's /tmp may be a small RAM disk; compiling needs room.
   rm -rf "$build/tmp" && mkdir -p "$build/tmp" "$venv/.installed"
-  TMPDIR=$build/tmp CMAKE_BUILD_PARALLEL_LEVEL=$jobs CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" \
+  # PYPI=1 is lgpio's own switch: compile the C library that it carries, which Debian has not.
+  PYPI=1 TMPDIR=$build/tmp CMAKE_BUILD_PARALLEL_LEVEL=$jobs CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" \
     quietly "$venv/bin/pip" install --verbose --disable-pip-version-check --use-pep517 --editable "${root}[$listed]" || return 1
   rm -rf "$build/tmp"
   sync -f "$venv"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["mosquitto_broker"]
+
 _SHARED = Path(os.environ.get("EDGE_AGENT_TEST_DATA", Path(__file__).parents[2] / "shared"))
 
 

@@ -35,7 +35,7 @@ class LanguageModel(Protocol):
         ...
 
     def generate(self, messages: Sequence[ChatMessage]) -> Generator[str, None, None]:
-        """Yield the answer's text in pieces, about a token each.
+        """Yield the answer's text in pieces, about a token each; empty ones are steps of the work without text yet.
 
         Messages are trimmed, oldest turn first and never the system prompt or the last message, until they fit the
         context. Closing the generator abandons the answer.

@@ -12,7 +12,7 @@ _LEAST = 40
 """A cut at a comma leaves at least so many characters in front of it."""
 
 _STOPS = ".!?…"
-_WIDE_STOPS = "。！？"  # noqa: RUF001
+_WIDE_STOPS = "。！？"
 _CLOSERS = "\"'”’»›)]}*_`」』）】》"  # noqa: RUF001
 _OPENERS = "\"'“‘«‹([{*_`「『（【《¿¡"  # noqa: RUF001
 _ENDED = re.compile(rf"(?P<stops>[{re.escape(_STOPS)}]+)(?P<closers>[{re.escape(_CLOSERS)}]*)$")
@@ -20,12 +20,12 @@ _WIDE_ENDED = re.compile(rf"[{_WIDE_STOPS}][{_WIDE_STOPS}{re.escape(_STOPS)}]*[{
 _LIST_MARK = re.compile(r"\s*[#*\-•]*\s*\d{1,3}\.$")
 
 _TITLES = frozenset(
-    "mr mrs ms mx dr prof rev hon gen sgt capt col lt cmdr gov pres sen rep st mt ft fr messrs mmes "
+    "mr mrs ms mx dr prof rev hon gen sgt capt col lt cmdr gov pres sen rep st mt ft fr messrs mmes "  # noqa: SIM905 - a list would be a word a line
     "e.g i.e cf viz vs approx ca resp".split()
 )
 """Abbreviations that never end a sentence."""
 _EITHER = frozenset(
-    "no nos vol fig figs sec ch ed eds p pp para art etc al inc ltd co corp dept est jr sr ave blvd rd "
+    "no nos vol fig figs sec ch ed eds p pp para art etc al inc ltd co corp dept est jr sr ave blvd rd "  # noqa: SIM905 - as above
     "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun "
     "min mins hr hrs deg temp max tel ext".split()
 )

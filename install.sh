@@ -25,7 +25,7 @@ END
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly root venv=$root/.venv build=$root/build
 readonly log=$build/install.log
-readonly mib_per_job=1024 # the compiler takes up to PEAK for one file of llama.cpp (measured, x86-64)
+readonly mib_per_job=1024 # the compiler takes 0.45 GiB for one file of llama.cpp (measured, x86-64); the system wants some too
 readonly core_extras=(embedded vosk piper) llm_extras=(llm) # together: "standard" in pyproject.toml
 small=false verb='' steps=6 step=0 step_began=0 missing_llm=''
 pytest_arguments=()
@@ -283,8 +283,11 @@ install_extras() { # EXTRA...: status 0 done, 1 failed; sets `outcome`
   listed=$(IFS=,; echo "${missing[*]}")
   # A board's /tmp may be a small RAM disk; compiling needs room.
   rm -rf "$build/tmp" && mkdir -p "$build/tmp" "$venv/.installed"
+  # Python needs neither llama.cpp's image models nor the library of its command line tools: two thirds of the work.
+  echo 'set(LLAMA_BUILD_COMMON OFF)' >"$build/llama.cmake"
   # PYPI=1 is lgpio's own switch: compile the C library that it carries, which Debian has not.
-  PYPI=1 TMPDIR=$build/tmp CMAKE_BUILD_PARALLEL_LEVEL=$jobs CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" \
+  PYPI=1 TMPDIR=$build/tmp CMAKE_BUILD_PARALLEL_LEVEL=$jobs \
+    CMAKE_ARGS="-DLLAVA_BUILD=OFF '-DCMAKE_PROJECT_llama_cpp_INCLUDE=$build/llama.cmake' ${CMAKE_ARGS:-}" \
     quietly "$venv/bin/pip" install --verbose --disable-pip-version-check --use-pep517 --editable "${root}[$listed]" || return 1
   rm -rf "$build/tmp"
   sync -f "$venv"
@@ -338,6 +341,7 @@ driver = "$driver"
 pin = 17
 
 [directories]
+models = "$root/models"
 state = "$root/try/state"
 END
 }

@@ -24,6 +24,10 @@ class Speech(Protocol):
         """A whole number."""
         ...
 
+    def count(self, value: int) -> str:
+        """How many there are of a thing."""
+        ...
+
     def time(self, moment: datetime) -> str:
         """A time of day, to the minute."""
         ...
@@ -80,6 +84,9 @@ class _English:
 
         return _in_words("en", value, FormatPurpose.CARDINAL)
 
+    def count(self, value: int) -> str:
+        return self.number(value)
+
     def time(self, moment: datetime) -> str:
         if moment.minute == 0 and moment.hour in (0, _HALF_DAY_H):
             return "noon" if moment.hour else "midnight"
@@ -124,7 +131,7 @@ class _Chinese:
 
     def time(self, moment: datetime) -> str:
         part = next(name for end, name in self._PARTS_OF_DAY if moment.hour < end)
-        hour = self._count((moment.hour - 1) % _HALF_DAY_H + 1) if moment.hour else "零"
+        hour = self.count((moment.hour - 1) % _HALF_DAY_H + 1) if moment.hour else "零"
         if moment.minute == 0:
             return f"{part}{hour}点整"
         zero = "零" if moment.minute < 10 else ""  # noqa: PLR2004 - one digit
@@ -139,7 +146,7 @@ class _Chinese:
         counts = [(count, unit) for count, unit in zip(_split(seconds), self._UNITS, strict=True) if count]
         if len(counts) > 1 and counts[-1][1] == "秒":
             counts = [(count, unit.removesuffix("钟")) for count, unit in counts]
-        return "".join(f"{self._count(count)}{unit}" for count, unit in counts) or "零秒"
+        return "".join(f"{self.count(count)}{unit}" for count, unit in counts) or "零秒"
 
     def length(self, seconds: float) -> str:
         return self.duration(seconds)
@@ -148,7 +155,7 @@ class _Chinese:
         *first, last = things or ("",)
         return f"{'、'.join(first)}和{last}" if first else last
 
-    def _count(self, value: int) -> str:
+    def count(self, value: int) -> str:
         """A number before a measure word: 2 is 两."""
         return "两" if value == 2 else self.number(value)  # noqa: PLR2004
 

@@ -36,7 +36,7 @@ class TimerTalk:
         try:
             timer = self._book.set(duration_s, str(slots.get("timer_name", "")))
         except BusyError as error:
-            return self._say("timers_full", limit=self._speech.number(error.limit))
+            return self._say("timers_full", limit=self._speech.count(error.limit))
         return self._say("timer_set", duration=self._speech.duration(timer.duration_s), **_name(timer))
 
     def cancel(self, slots: Slots) -> str:
@@ -70,7 +70,7 @@ class TimerTalk:
         soonest = sorted(timers, key=lambda timer: (timer.paused, self._book.left_s(timer)))
         told = [self._left(timer) for timer in soonest[:_TOLD_AT_ONCE]]
         if len(timers) > 1:
-            told.insert(0, self._say("timers_count", count=self._speech.number(len(timers))))
+            told.insert(0, self._say("timers_count", count=self._speech.count(len(timers))))
         return " ".join(told)
 
     def announce(self, timer: Timer) -> str:
@@ -91,7 +91,7 @@ class TimerTalk:
             return (), self._left(described[0]) if len(described) == 1 else self._say(none)
         if len(meant) > 1 and not _is_described(slots):
             listed = self._speech.listing([self._called(timer) for timer in meant])
-            return (), self._say("timers_several", count=self._speech.number(len(meant)), timers=listed)
+            return (), self._say("timers_several", count=self._speech.count(len(meant)), timers=listed)
         # Several that fit one description can't be told apart in words: take the next to ring.
         return [min(meant, key=self._book.left_s)], ""
 
@@ -100,7 +100,7 @@ class TimerTalk:
 
     def _done(self, timers: Sequence[Timer], one: str, several: str) -> str:
         if len(timers) > 1:
-            return self._say(several, count=self._speech.number(len(timers)))
+            return self._say(several, count=self._speech.count(len(timers)))
         (timer,) = timers
         return self._say_of(one, timer)
 

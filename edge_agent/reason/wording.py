@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"\{([^{}\[\]]*)\}|[\[\]{}]|[^{}\[\]]+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SPACES = re.compile(r"\s+")
+_TWO_STOPS = re.compile(r"(?<!\.)\.\.(?!\.)")
 _SPACE_BEFORE_MARK = re.compile(r"\s+(?=[,.;:!?，。；：！？])")
 
 
@@ -95,7 +96,9 @@ class Wording:
     def render(self, slots: Mapping[str, SlotValue]) -> str:
         """The text with the slots' values in it, tidied."""
         text = "".join(part.render(slots) for part in self.parts)
-        return _SPACE_BEFORE_MARK.sub("", _SPACES.sub(" ", text)).strip()
+        text = _SPACE_BEFORE_MARK.sub("", _SPACES.sub(" ", text)).strip()
+        # A value such as "ten a.m." may end the sentence.
+        return _TWO_STOPS.sub(".", text)
 
 
 class Answers:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -22,6 +22,7 @@ _MAX_SIZE_BYTES = 1_000_000
 _MAX_NODES = 100_000
 _MAX_DEPTH = 24
 
+_TAG = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|null|timestamp|value)")
 _TRUTH = re.compile(r"true|false", re.IGNORECASE)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FRACTION = re.compile(r"[-+]?[0-9]+\.[0-9]+")
@@ -81,6 +82,7 @@ def parse_yaml(text: str) -> YamlText:
     """
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     try:
+        _bound_depth(yaml.parse(text, Loader=loader))
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -88,13 +90,24 @@ def parse_yaml(text: str) -> YamlText:
         raise YamlTextError(f"{where}is not valid YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise YamlTextError(f"is not valid YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise YamlTextError("is nested too deeply") from error
     if not isinstance(root, yaml.MappingNode):
         raise YamlTextError("holds no keys; it needs at least `intents:` or `lists:`")
     reader = _Reader()
     value = reader.mapping(root, ())
     return YamlText(value, reader.lines)
+
+
+def _bound_depth(events: Iterable[yaml.Event]) -> None:
+    """Refuse nesting that the C composer, which recurses without a limit of its own, dies of."""
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise YamlTextError(f"line {line}: is nested too deeply")
 
 
 class _Reader:
@@ -114,7 +127,7 @@ class _Reader:
             return self.mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*key, index)) for index, item in enumerate(node.value)]
-        if not isinstance(node, yaml.ScalarNode) or not node.tag.startswith("tag:yaml.org,2002:"):
+        if not isinstance(node, yaml.ScalarNode) or not _TAG.fullmatch(node.tag):
             raise YamlTextError(f"line {line}: the tag {node.tag} has no meaning here; remove it")
         return _scalar(node.value, node.style)
 

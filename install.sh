@@ -121,8 +121,10 @@ describe() { # LINE: sets `text`
   if [[ $1 =~ ^\ *\[([0-9]+)/([0-9]+)\] ]]; then
     local done=${BASH_REMATCH[1]} of=${BASH_REMATCH[2]}
     text="compiling $done of $of, $((100 * done / of)) %"
-  elif [[ $1 =~ ^Get:[0-9]+\ [^\ ]+\ [^\ ]+\ [^\ ]+\ ([^\ ]+) ]]; then
+  elif [[ $1 =~ ^Get:[0-9]+\ [^\ ]+\ [^\ ]+\ [^\ ]+\ ([a-z0-9][^\ ]*) ]]; then
     text="downloading ${BASH_REMATCH[1]}"
+  elif [[ $1 =~ ^(Get|Hit):[0-9] ]]; then
+    text='reading the lists of packages'
   elif [[ $1 =~ ^(Unpacking|Setting\ up)\ ([^\ ]+) ]]; then
     text="${BASH_REMATCH[1]@L} ${BASH_REMATCH[2]}"
   elif [[ $1 =~ ^\ *Downloading\ ([^\ ]+)\ (\(.*\)) ]]; then

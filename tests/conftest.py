@@ -4,19 +4,53 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
 pytest_plugins = ["mosquitto_broker"]
 
+_NO_TEST_DATA = "no test data at"
 _SHARED = Path(os.environ.get("EDGE_AGENT_TEST_DATA", Path(__file__).parents[2] / "shared"))
+_ALLOWED_SKIPS: dict[str, str] = (
+    {}
+    if os.environ.get("EDGE_AGENT_REQUIRE_TEST_DATA")
+    else {_NO_TEST_DATA: "recorded speech and models are not part of the project; a stranger's clone has none"}
+)
+"""Beginnings of the reasons that a skipped test may give in continuous integration, and why each is right."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that was skipped, where that is not allowed."""
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a module that was skipped, where that is not allowed."""
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report: _Report) -> _Report:
+    if os.environ.get("EDGE_AGENT_STRICT_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith(tuple(_ALLOWED_SKIPS)):
+            report.outcome = "failed"
+            report.longrepr = f"{report.nodeid}: a skip that tests/conftest.py does not allow: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Directory of recorded speech and small models; not part of the project."""
     if not (_SHARED / "speech" / "manifest.json").is_file():
-        pytest.skip(f"no test data at {_SHARED} (set EDGE_AGENT_TEST_DATA to its place)")
+        pytest.skip(f"{_NO_TEST_DATA} {_SHARED} (set EDGE_AGENT_TEST_DATA to its place)")
     return _SHARED
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -251,6 +251,6 @@ def quiet(seconds: float) -> AudioChunk:
     return silence(seconds, HEAR_RATE_HZ)
 
 
-def heard(*texts: str) -> Iterable[Transcript]:
+def heard(*texts: str) -> list[Transcript]:
     """Return certain transcripts."""
     return [Transcript(text, confidence=0.9, in_grammar=True) for text in texts]

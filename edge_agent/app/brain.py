@@ -56,7 +56,7 @@ class RememberedVolume:
         """Remember the volume."""
         self.percent = percent
 
-    def set_muted(self, muted: bool) -> None:  # noqa: FBT001 - the Protocol's
+    def set_muted(self, muted: bool) -> None:
         """Remember whether it is muted."""
         self.muted = muted
 
@@ -99,7 +99,7 @@ async def open_brain(
     factory = open_pin_factory(config.gpio.driver)
     outputs = GpioOutputs(config.gpio.outputs, factory)
     clock = LocalClock()
-    timers = TimerBook(clock.monotonic)
+    timers = TimerBook(clock)
     matcher = await lanes.match.run(lambda: IntentMatcher(intents.intents, config.language))
     actor = Actor(intents, clock=clock, outputs=outputs, volume=volume, status=BoardStatus(), timers=timers)
     answers = Answers(intents.responses)

@@ -1,34 +1,33 @@
-"""`run`: the service. Microphone, speaker, button, light and timers around a conversation that outlives their faults."""
+"""`run`: the service. A conversation through microphone, speaker, button and light that outlives their faults."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from edge_agent.app.brain import open_brain
 from edge_agent.app.lanes import open_lanes
+from edge_agent.app.mouth import Mouth
 from edge_agent.app.places import find_places
 from edge_agent.app.publishing import open_publisher
+from edge_agent.app.ringing import Ringing
 from edge_agent.app.voice import open_voice
+from edge_agent.devices.button import ButtonEvent, TalkButton
+from edge_agent.devices.light import StateLight
 from edge_agent.devices.microphone import Microphone
 from edge_agent.devices.portaudio import refresh_devices
-from edge_agent.devices.speaker import Speaker
 from edge_agent.errors import DeviceError, UnknownDeviceError
-from edge_agent.pipeline.observer import Observer, Observers
-from edge_agent.pipeline.turn import State
+from edge_agent.pipeline.observer import Observers, SilentObserver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from edge_agent.app.brain import Brain
     from edge_agent.app.voice import Voice
     from edge_agent.config.schema import Config
-    from edge_agent.pipeline.report import TurnReport
-    from edge_agent.speak.sink import AudioSink
+    from edge_agent.pipeline.ears import Ears
+    from edge_agent.pipeline.observer import Observer
+    from edge_agent.pipeline.turn import State
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +35,19 @@ _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 SHUTDOWN_S = 5
 """From SIGTERM to exit at the most."""
+
+
+class _LightObserver(SilentObserver):
+    """Shows the state on the light."""
+
+    def __init__(self, light: StateLight) -> None:
+        self._light = light
+
+    def state_changed(self, state: State, *, muted: bool) -> None:
+        self._light.show(state.value, muted=muted)
+
+    def fault(self, message: str) -> None:
+        self._light.show_fault()
 
 
 async def serve(config: Config, observer: Observer) -> None:
@@ -52,7 +64,7 @@ async def serve(config: Config, observer: Observer) -> None:
         nonlocal stopping
         if not stopping:
             stopping = True
-            # The kernel keeps the bound, whatever a native library does: its default action ends the process.
+            # The kernel keeps the bound, whatever a native library does: SIGALRM's default action ends the process.
             signal.alarm(SHUTDOWN_S)
             serving.cancel()
 
@@ -77,24 +89,27 @@ async def _serve(config: Config, observer: Observer) -> None:
                 open_brain(config, places, lanes, volume=mouth, publisher=publisher)
             )
             stack.push_async_callback(mouth.close)
-            light = stack.enter_context(StateLight(config.gpio.light, brain.pin_factory))
+            light = await stack.enter_async_context(StateLight(config.gpio.light, brain.pin_factory))
             ringing = Ringing(brain)
-            observers = Observers(observer, LightObserver(light), ringing)
-            voice = await stack.enter_async_context(open_voice(config, places, lanes, brain, observers, mouth.for_turn))
+            observers = Observers(observer, _LightObserver(light), ringing)
+            voice = await stack.enter_async_context(
+                open_voice(config, places, lanes, brain, observer=observers, open_speaker=mouth.for_turn)
+            )
             _log.info("hears with %s, speaks with %s", voice.recognizer_name, voice.synthesizer_name)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_hear_loop(config, voice, observers), name="hear.capture")
+                tasks.create_task(_hear_loop(config.audio.input_device, voice, observers), name="hear.capture")
                 tasks.create_task(ringing.ring_loop(voice.runner), name="timers.ring")
-                if config.gpio.button is not None:
-                    tasks.create_task(_button_loop(config, brain, voice), name="button")
+                if config.gpio.button is not None and brain.pin_factory is not None:
+                    button = await stack.enter_async_context(TalkButton(config.gpio.button, brain.pin_factory))
+                    tasks.create_task(_button_loop(button, voice.ears), name="button")
 
 
-async def _hear_loop(config: Config, voice: Voice, observer: Observer) -> None:
+async def _hear_loop(device: str, voice: Voice, observer: Observer) -> None:
     """Listen to the microphone for ever; reopen it, with a growing pause, when it is absent or lost."""
     retry_s = _FIRST_RETRY_S
     while True:
         try:
-            async with Microphone(config.audio.input_device) as microphone:
+            async with Microphone(device) as microphone:
                 _log.info("listening to %s", microphone.name)
                 retry_s = _FIRST_RETRY_S
                 await voice.ears.listen(microphone, patient=False)
@@ -105,3 +120,15 @@ async def _hear_loop(config: Config, voice: Voice, observer: Observer) -> None:
             observer.fault(message)
         await asyncio.sleep(retry_s)
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+        await asyncio.to_thread(refresh_devices)
+
+
+async def _button_loop(button: TalkButton, ears: Ears) -> None:
+    async for event in button.events():
+        match event:
+            case ButtonEvent.PRESSED:
+                ears.press()
+            case ButtonEvent.RELEASED:
+                await ears.release()
+            case ButtonEvent.HELD:
+                ears.toggle_mute()

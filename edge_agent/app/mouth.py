@@ -43,7 +43,7 @@ class Mouth:
         self._percent = percent
         self._apply()
 
-    def set_muted(self, muted: bool) -> None:  # noqa: FBT001 - the Protocol's
+    def set_muted(self, muted: bool) -> None:
         """Silence the speaker, or undo that, at once."""
         self._muted = muted
         self._apply()

@@ -41,7 +41,7 @@ async def hold(config: Config, recordings: Sequence[Path], observer: Observer, *
             open_brain(
                 config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher
             ) as brain,
-            open_voice(config, places, lanes, brain, observer, open_speaker) as voice,
+            open_voice(config, places, lanes, brain, observer=observer, open_speaker=open_speaker) as voice,
         ):
             for path in recordings:
                 async with RecordingSource(path, fast=fast) as source:

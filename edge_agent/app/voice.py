@@ -56,6 +56,7 @@ async def open_voice(
     places: Places,
     lanes: Lanes,
     brain: Brain,
+    *,
     observer: Observer,
     open_speaker: Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]],
 ) -> AsyncIterator[Voice]:

@@ -245,7 +245,8 @@ class Runner:
     async def _reply(self, turn: _Turn, answer: Answer) -> None:
         report = turn.report
         report.intent, report.slots, report.source = answer.intent, answer.slots, answer.source
-        if answer.sentences is None:
+        produce_sentences = answer.sentences
+        if produce_sentences is None:
             return
         sentences: list[str] = []
 
@@ -263,7 +264,7 @@ class Runner:
 
         async def produce() -> None:
             try:
-                async for sentence in noted(answer.sentences(note_first_token)):
+                async for sentence in noted(produce_sentences(note_first_token)):
                     await ahead.put(sentence)
             finally:
                 ahead.close()

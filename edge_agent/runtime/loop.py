@@ -16,8 +16,8 @@ T = TypeVar("T")
 def run(main: Coroutine[object, object, T]) -> T:
     """Run `main` to its end on a new loop.
 
-    An exception group is raised as the `single_error` in it, where there is one, so that callers see what a stage raised and
-    not in which task it was.
+    An exception group is raised as the `single_error` in it, where there is one: callers see what a stage raised, not
+    in which task it was.
     """
     try:
         import uvloop

@@ -157,7 +157,7 @@ async def test_a_turn_without_words_says_nothing() -> None:
 
 async def test_a_broken_engine_costs_its_turn_only() -> None:
     """The fault is reported in one line, and the next utterance is answered."""
-    script = [RecognitionError("scripted", "died"), *heard("again")]
+    script: list[Transcript | Exception] = [RecognitionError("scripted", "died"), *heard("again")]
     async with scene(ScriptedRecognizer(*script), ScriptedResponder(["fine."])) as it:
         await it.hear(UTTERANCE * 2)
     assert it.notebook.faults == ["scripted: died"]

@@ -144,6 +144,12 @@ mib() { awk -v keys="$1" '{ sub(":", "", $1) } index(" " keys " ", " " $1 " ") {
 
 os_release() { sed -n "s/^$1=//p" /etc/os-release | tr -d '"'; }
 
+jobs_for() { # MEMORY_MIB CORES: how many files to compile at once
+  local jobs=$(($1 / mib_per_job))
+  if ((jobs > $2)); then jobs=$2; fi
+  echo $((jobs < 1 ? 1 : jobs))
+}
+
 check_machine() {
   local architecture memory disk needed
   begin 'This machine' 'what there is to work with'
@@ -155,9 +161,7 @@ check_machine() {
   command -v apt-get >/dev/null || fail 'There is no apt-get here.' 'This script knows Debian and Raspberry Pi OS; docs/install.md lists what to install elsewhere.'
   memory=$(mib 'MemAvailable SwapFree')
   disk=$(($(df -Pk "$root" | awk 'NR == 2 { print $4 }') / 1024))
-  jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$((memory / mib_per_job))}
-  if ((jobs > $(nproc))); then jobs=$(nproc); fi
-  if ((jobs < 1)); then jobs=1; fi
+  jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(jobs_for "$memory" "$(nproc)")}
   say "$(os_release PRETTY_NAME), $architecture, $(nproc) cores, $memory MiB memory to use, $disk MiB disk free"
   if [[ -f /proc/device-tree/model ]]; then say "$(tr -d '\0' </proc/device-tree/model)"; fi
   needed=500
@@ -349,7 +353,7 @@ END
 }
 
 show_turns() { # prints each turn of `converse --json` as it ends; status 1 names what was not understood
-  "$venv/bin/python" -c "$(
+  /usr/bin/python3 -c "$(
     cat <<'END'
 import json, os, sys
 
@@ -444,43 +448,50 @@ check() { # NAME COMMAND...: collects the failed ones
 
 # ---------------------------------------------------------------- arguments
 
-case ${1:-} in
-  -h | --help | help)
-    usage
-    exit 0
-    ;;
-  try)
-    verb='try'
-    shift
-    for argument in "$@"; do
-      case $argument in
-        --small) small=true steps=5 ;;
-        -h | --help)
-          usage
-          exit 0
-          ;;
-        *) usage_error "try does not know '$argument'" ;;
-      esac
-    done
-    ;;
-  test)
-    verb='test'
-    shift
-    pytest_arguments=("$@")
-    ;;
-  '') usage_error 'say what to do: try or test' ;;
-  *) usage_error "there is no '$1', only try and test" ;;
-esac
+read_arguments() {
+  local argument
+  if (($# == 0)); then usage_error 'say what to do: try or test'; fi
+  verb=$1
+  shift
+  case $verb in
+    -h | --help | help)
+      usage
+      exit 0
+      ;;
+    try)
+      for argument in "$@"; do
+        case $argument in
+          --small) small=true steps=5 ;;
+          -h | --help)
+            usage
+            exit 0
+            ;;
+          *) usage_error "try does not know '$argument'" ;;
+        esac
+      done
+      ;;
+    test) pytest_arguments=("$@") ;;
+    *) usage_error "there is no '$verb', only try and test" ;;
+  esac
+}
 
-exec {lock}<"$root/install.sh"
-flock -n "$lock" || fail 'Another install.sh is at work in this checkout.' 'Wait for it, then run this again.'
-mkdir -p "$build"
-: >"$log"
-trap 'printf "\n%sStopped.%s Run it again: it goes on where it was.\n" "$bold" "$plain" >&2; exit 130' INT TERM
-printf '%sedge_agent%s %s · full log: %s\n' "$bold" "$plain" "$verb" "$log"
-set_up
-exec {lock}<&-
-if [[ $verb == test ]]; then run_checks; else
-  hold_conversation
-  tell_what_next
-fi
+main() {
+  read_arguments "$@"
+  exec {lock}<"$root/install.sh"
+  flock -n "$lock" || fail 'Another install.sh is at work in this checkout.' 'Wait for it, then run this again.'
+  mkdir -p "$build"
+  : >"$log"
+  trap 'printf "\n%sStopped.%s Run it again: it goes on where it was.\n" "$bold" "$plain" >&2; exit 130' INT TERM
+  printf '%sedge_agent%s %s · full log: %s\n' "$bold" "$plain" "$verb" "$log"
+  set_up
+  exec {lock}<&-
+  if [[ $verb == test ]]; then
+    run_checks
+  else
+    hold_conversation
+    tell_what_next
+  fi
+}
+
+# Sourced, as tests/test_install.py does, it only defines functions.
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then main "$@"; fi

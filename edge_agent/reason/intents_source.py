@@ -49,15 +49,16 @@ class SourceFile:
     def wordings(self, key: Key, texts: Iterable[str], slots: frozenset[str], owner: str) -> tuple[Wording, ...]:
         """Parse replies and see that `owner` fills every slot in them; refuse them otherwise."""
         parsed: list[Wording] = []
-        for text in texts:
+        for index, text in enumerate(texts):
+            where = (*key, index) if (*key, index) in self.text.lines else key
             try:
                 wording = Wording.parse(text)
             except WordingError as error:
-                self.refuse(key, f"{text!r}: {error}")
+                self.refuse(where, f"{text!r}: {error}")
             for slot in sorted(wording.slots - slots):
                 there_are = ", ".join(sorted(slots)) or "none"
                 self.refuse(
-                    key, f"{text!r}: {owner} can't fill {{{slot}}} (there are: {there_are}){suggest(slot, slots)}"
+                    where, f"{text!r}: {owner} can't fill {{{slot}}} (there are: {there_are}){suggest(slot, slots)}"
                 )
             parsed.append(wording)
         return tuple(parsed)

@@ -44,8 +44,14 @@ def check(file: Path | None, config_file: Path | None) -> None:
 
 
 @config.command()
-def schema() -> None:
+@click.option("--markdown", is_flag=True, help="A table for people instead.")
+def schema(*, markdown: bool) -> None:
     """Print the configuration's JSON schema."""
+    if markdown:
+        from edge_agent.config.describe import as_markdown
+
+        click.echo(as_markdown(), nl=False)
+        return
     from edge_agent.config.schema import Config
 
     click.echo(json.dumps(Config.model_json_schema(), indent=2))

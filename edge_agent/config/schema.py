@@ -27,7 +27,7 @@ class Config(Section):
     device_id: str = Field(
         "",
         pattern=r"^[A-Za-z0-9_-]{0,64}$",
-        description="Name on MQTT; empty: <hostname>-<six hex digits of the hashed machine-id>.",
+        description="Name on MQTT; empty: hostname and six hex digits of the hashed machine-id.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     audio: AudioConfig = AudioConfig()

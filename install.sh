@@ -187,7 +187,7 @@ libportaudio2   microphone and speaker (sounddevice)
 flite           speaks English with no model to download
 espeak-ng       speaks most other languages with no model to download
 END
-  # lgpio has wheels up to Python 3.12; Debian 12 has 3.11.
+  # lgpio has a wheel for Debian 12's Python 3.11, none for Debian 13's 3.13.
   if [[ $(os_release VERSION_ID) != 12 ]]; then
     cat <<'END'
 swig            lgpio (GPIO) has no wheel for this Python and is compiled here

@@ -47,7 +47,7 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
 @click.command()
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.wav...")
 @click.option("--fast", is_flag=True, help="As fast as the machine can, instead of in real time.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Save replies there, as WAV.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Save replies there.")
 @config_option
 @json_option
 def converse(

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def as_markdown() -> str:
     """Return a table with a row for each key: name, what it takes, default, meaning."""
-    rows = [f"| `{key}` | {_kind(field)} | {_default(field)} | {field.description} |" for key, field in _keys(Config, "")]
+    rows = [
+        f"| `{key}` | {_kind(field)} | {_default(field)} | {field.description} |" for key, field in _keys(Config, "")
+    ]
     return "\n".join(["| key | takes | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
 
 
@@ -57,7 +59,7 @@ def _type_name(annotation: Any) -> str:  # noqa: ANN401 - a type expression
         return " \\| ".join(f"`{part}`" for part in parts)
     if origin in {tuple, list}:
         inner = [part for part in parts if part is not Ellipsis]
-        return f"{len(inner)} × {_type_name(inner[0])}" if len(inner) > 1 else f"list of {_type_name(inner[0])}"
+        return f"{len(inner)} times {_type_name(inner[0])}" if len(inner) > 1 else f"list of {_type_name(inner[0])}"
     if origin is dict:
         return f"table of {_type_name(parts[1])}"
     if parts:
@@ -67,7 +69,7 @@ def _type_name(annotation: Any) -> str:  # noqa: ANN401 - a type expression
     return plain.get(getattr(annotation, "__name__", ""), "")
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo) -> str:  # noqa: PLR0911 - one line a kind
     if field.default_factory is not None:
         return "none"
     if field.default is PydanticUndefined:

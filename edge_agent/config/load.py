@@ -125,14 +125,14 @@ def _problem(details: ErrorDetails, tree: Tree, file: str, sources: Mapping[tupl
 def _written_keys(location: Sequence[int | str], tree: object) -> tuple[str, ...]:
     """Leave out what pydantic adds to a location for the members of a union."""
     keys: list[str] = []
-    for part in location:
-        if isinstance(tree, dict) and part in tree:
-            tree = tree[part]
-        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            tree = tree[part]
-        elif not isinstance(tree, dict):
+    for position, part in enumerate(location, start=1):
+        if not isinstance(tree, dict | list):
             break
-        keys.append(str(part))
+        known = part in tree if isinstance(tree, dict) else isinstance(part, int) and part < len(tree)
+        if known:
+            tree = tree[part]  # type: ignore[index]  # a key of a dict or an index of a list
+        if known or position == len(location):
+            keys.append(str(part))
     return tuple(keys)
 
 

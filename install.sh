@@ -94,7 +94,7 @@ quietly() {
 }
 
 follow() {
-  local line='' part text='starting' told=$EPOCHSECONDS status columns=80
+  local line='' part text='starting' told=$EPOCHSECONDS status columns=80 compiling_since=''
   if $live; then columns=$(tput cols 2>/dev/null || echo 80); fi
   while true; do
     status=0
@@ -120,7 +120,9 @@ follow() {
 describe() { # LINE: sets `text`
   if [[ $1 =~ ^\ *\[([0-9]+)/([0-9]+)\] ]]; then
     local done=${BASH_REMATCH[1]} of=${BASH_REMATCH[2]}
+    : "${compiling_since:=$EPOCHSECONDS}"
     text="compiling $done of $of, $((100 * done / of)) %"
+    if ((done >= 8)); then text+=", about $(duration $(((EPOCHSECONDS - compiling_since) * (of - done) / done))) left"; fi
   elif [[ $1 =~ ^Get:[0-9]+\ [^\ ]+\ [^\ ]+\ [^\ ]+\ ([a-z0-9][^\ ]*) ]]; then
     text="downloading ${BASH_REMATCH[1]}"
   elif [[ $1 =~ ^(Get|Hit):[0-9] ]]; then

@@ -119,7 +119,8 @@ def test_jobs_fit_memory_and_cores(checkout: Path, memory_mib: int, cores: int, 
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
-        ("  [20/80] /usr/bin/g++ -O3 -c ggml.cpp", "compiling 20 of 80, 25 %"),
+        ("  [4/80] /usr/bin/g++ -O3 -c ggml.cpp", "compiling 4 of 80, 5 %"),
+        ("  [20/80] /usr/bin/g++ -O3 -c ggml.cpp", "compiling 20 of 80, 25 %, about 1 min 30 s left"),
         ("Get:1 http://deb.debian.org/debian bookworm InRelease [151 kB]", "reading the lists of packages"),
         (
             "Get:7 http://deb.debian.org/debian bookworm/main amd64 gcc-12 amd64 12.2.0-14 [19.3 MB]",
@@ -134,7 +135,12 @@ def test_jobs_fit_memory_and_cores(checkout: Path, memory_mib: int, cores: int, 
 )
 def test_progress_tells_the_line_that_matters(checkout: Path, line: str, shown: str) -> None:
     """Output of apt, pip and ninja becomes a few words; what tells nothing leaves them as they are."""
-    assert _call(checkout, f"text='as before'; describe '{line}'; echo \"$text\"").stdout.strip() == shown
+    assert (
+        _call(
+            checkout, f"compiling_since=$((EPOCHSECONDS - 30)); text='as before'; describe '{line}'; echo \"$text\""
+        ).stdout.strip()
+        == shown
+    )
 
 
 def test_a_quiet_command_keeps_its_status_and_its_output(checkout: Path) -> None:

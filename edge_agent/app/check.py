@@ -33,5 +33,7 @@ def check_files(config: Config, source: str) -> None:
         build_intents(config)
     except IntentsFileError as error:
         problems.append(ConfigProblem("intents.paths", str(error), source))
+    except ConfigError as error:
+        problems += error.problems
     if problems:
         raise ConfigError(problems)

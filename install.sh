@@ -181,7 +181,7 @@ check_machine() {
 debian_packages() { # one "name  why" a line
   cat <<'END'
 python3-venv    the virtual environment all Python packages go into
-python3-dev     Python's headers: systemd-python is compiled here
+libpython3-dev  Python's headers: systemd-python is compiled here
 gcc             compiles systemd-python
 pkg-config      finds libsystemd for it
 libsystemd-dev  readiness, watchdog and journal of systemd

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 SMALL_WORDS: Mapping[str, frozenset[str]] = {
     "en": frozenset(
-        ("a", "an", "the", "of", "and", "with", "for", "in", "at", "by", "to", "is", "it", "some", "please")
-        + ("i", "i'd", "i'll", "me", "my", "you", "can", "could", "would", "like", "have", "get")
+        (
+            *("a", "an", "the", "of", "and", "with", "for", "in", "at", "by", "to", "is", "it", "some", "please"),
+            *("i", "i'd", "i'll", "me", "my", "you", "can", "could", "would", "like", "have", "get"),
+        )
     )
 }
 """Words that carry no command: a recognizer adds and loses them, and their number does not change what is meant."""
@@ -100,6 +102,7 @@ class Automaton:
             for data in intent.data:
                 if not data.requires_context:
                     self._add(intents, name, data, language)
+        self._skipped = tuple(tuple(spoken(phrase, language).split()) for phrase in intents.skip_words)
         self._slot_words = frozenset(word for table in self._tables.values() for key in table for word in key)
 
     def nearest(self, words: Sequence[str], most: int) -> Path | None:
@@ -144,6 +147,9 @@ class Automaton:
                 if len(key) == length and key in slot_list.values:
                     filled = (slot_list.slot, slot_list.values[key])
                     yield 0, (position + length, target), _Step(here, key, filled, 0)
+        for phrase in self._skipped:
+            if phrase and tuple(words[position : position + len(phrase)]) == phrase:
+                yield 0, (position + len(phrase), state), _Step(here, (), None, 0)
         if said is not None and said not in self._negations:
             yield self._price_of_leaving_out(said), (position + 1, state), _Step(here, (), None, 1)
 

@@ -38,6 +38,7 @@ _MAX_DEPTH = 40
 _MAX_RANGE = 10_000
 _TYPICAL_SHARE = 0.6
 """Of the numbers drawn from a range, those which people say most: up to twelve, and round ones."""
+_SKIP_WORD_SHARE = 0.1
 _DRAWS_PER_EXPANSION = 4
 _MIN_DRAWS = 2_000
 _NOT_SPOKEN = re.compile(r"[^\w\s']|_|(?<!\w)'|'(?!\w)")
@@ -54,6 +55,7 @@ def sample_grammar(intents: Intents, language: str, *, limit: int = DEFAULT_LIMI
     Raises:
         ValueError: Expansion rules refer to themselves, or to a list or rule that does not exist.
     """
+    skip_words = [spoken(phrase, language) for phrase in intents.skip_words]
     rng = random.Random(seed)  # noqa: S311 - no secret is made of it
     by_intent = [
         (name, templates)
@@ -69,7 +71,8 @@ def sample_grammar(intents: Intents, language: str, *, limit: int = DEFAULT_LIMI
         quota = wanted * share / sum(shares)
         template_shares = [_share(template.size) for template in templates]
         for template, template_share in zip(templates, template_shares, strict=True):
-            sentences += _draws(template, int(quota * template_share / sum(template_shares)), rng)
+            drawn = _draws(template, int(quota * template_share / sum(template_shares)), rng)
+            sentences += [_with_skip_word(text, skip_words, rng) for text in drawn]
     phrases = dict.fromkeys(
         phrase
         for template in everything
@@ -98,6 +101,14 @@ def number_words(number: int, language: str) -> str:
         _log.warning("no number words for language %r: %d stays in digits", language, number)
         return str(number)
     return engine.format_number(number).text.replace("-", " ").lower()
+
+
+def _with_skip_word(text: str, skip_words: Sequence[str], rng: random.Random) -> str:
+    """Put one of the words that may be skipped ("please") before or after a few of the sentences."""
+    if not skip_words or rng.random() > _SKIP_WORD_SHARE:
+        return text
+    skipped = rng.choice(skip_words)
+    return f"{skipped} {text}" if rng.random() < 0.5 else f"{text} {skipped}"  # noqa: PLR2004 - a coin
 
 
 def _share(size: int) -> float:

@@ -54,7 +54,8 @@ def run() -> int:
     try:
         result = cli.main(standalone_mode=False)
     except click.UsageError as error:
-        _complain(error.format_message())
+        usage = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
+        _complain(f"{error.format_message()}{usage}")
         return 2
     except click.exceptions.Exit as leaving:
         return leaving.exit_code

@@ -301,7 +301,7 @@ install_extras() { # EXTRA...: status 0 done, 1 failed; sets `outcome`
   sync -f "$venv"
   rm -f "$venv/.unfinished"
   for extra in "${missing[@]}"; do stamp "$extra" >"$venv/.installed/$extra"; done
-  outcome="$("$venv/bin/pip" list --disable-pip-version-check --format=freeze | wc -l) packages in .venv"
+  outcome=installed
 }
 
 set_up() {
@@ -385,15 +385,15 @@ for number, question in enumerate(questions, 1):
     elif not (turn["reply"] and turn["audio"] and os.path.getsize(turn["audio"]) > 44):
         wrong.append(f"question {number}, {question!r}, got no spoken reply")
 print()
-for problem in wrong:
-    print(f"      {problem}")
+if turns:
+    print(*(f"      {problem}" for problem in wrong), sep="\n", end="\n" * bool(wrong))
 sys.exit(bool(wrong))
 END
   )" "$root" "${questions[@]}"
 }
 
 hold_conversation() {
-  local number files=()
+  local number files=() status=(0 0)
   begin 'A conversation' 'one Flite voice (rms) asks, the agent hears, understands, acts and answers'
   mkdir -p "$root/try"
   rm -rf "$root/try/state"
@@ -403,8 +403,9 @@ hold_conversation() {
     files+=("$root/try/question-$((number + 1)).wav")
     flite -voice rms -t "${questions[number]}" -o "${files[-1]}" >>"$log" 2>&1 || fail_with_log 'Flite could not speak.' "$(cause)"
   done
-  "$venv/bin/edge-agent" converse "${files[@]}" --json --out "$root/try" --config "$root/try/config.toml" 2>>"$log" | show_turns ||
-    fail_with_log 'Not every question was understood and answered.' "Listen to try/*.wav, and see what the agent says: .venv/bin/edge-agent converse try/question-*.wav --config try/config.toml"
+  "$venv/bin/edge-agent" converse "${files[@]}" --json --out "$root/try" --config "$root/try/config.toml" 2>>"$log" | show_turns || status=("${PIPESTATUS[@]}")
+  if ((status[0])); then fail_with_log 'The agent failed in the conversation.' "See docs/install.md, or ask where edge_agent comes from and add $log."; fi
+  if ((status[1])); then fail_with_log 'Not every question was understood and answered.' 'Listen to try/*.wav, and watch it again: .venv/bin/edge-agent converse try/question-*.wav --config try/config.toml'; fi
   finish 'heard, understood and answered'
 }
 

@@ -1,0 +1,186 @@
+"""The whole agent, live, with no fakes: PulseAudio null sinks for microphone and speaker, a child process between."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from commands import CommandLine, isolated
+from pulse_rig import PulseRig
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+REPLIES = """
+intents:
+  Reply:
+    data:
+      - sentences:
+          - "timer set for (five|ten|fifteen|twenty|thirty|forty) minutes"
+          - "the (lamp|fan|heater|radio) is (on|off)"
+          - "volume is (ten|twenty|thirty|fifty) percent"
+          - "you have no timers"
+    action: {reply: "heard"}
+"""
+DEADLINE_S = 60
+
+
+class Agent:
+    """`edge-agent run` as a child, with what it prints at hand."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.log: list[str] = []
+        self.turns: list[dict[str, Any]] = []
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read_log, args=(process.stderr,)),
+            threading.Thread(target=self._read_turns, args=(process.stdout,)),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def wait_for_log(self, text: str, count: int = 1) -> None:
+        """Wait until the log holds `text` that often."""
+        self._wait(lambda: sum(text in line for line in self.log) >= count, f"{text!r} in the log")
+
+    def wait_for_turns(self, count: int) -> None:
+        """Wait until so many turns have ended."""
+        self._wait(lambda: len(self.turns) >= count, f"turn {count}")
+
+    def stop(self) -> tuple[int, float]:
+        """Send SIGTERM; return the exit status and how long it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=30)
+        took_s = time.monotonic() - began
+        for reader in self._readers:
+            reader.join()
+        return status, took_s
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            log = "".join(self.log)
+            assert time.monotonic() < end, f"{what} did not come within {DEADLINE_S} s:\n{log}\n{self.turns}"
+            assert self.process.poll() is None, f"the agent ended:\n{log}"
+            time.sleep(0.05)
+
+    def _read_log(self, stream: IO[str]) -> None:
+        self.log.extend(stream)
+
+    def _read_turns(self, stream: IO[str]) -> None:
+        self.turns.extend(json.loads(line) for line in stream)
+
+
+@contextmanager
+def running(rig: PulseRig, home: Path, config: str) -> Iterator[Agent]:
+    """Run the agent on the rig's sound system; leaving ends it, whatever happened."""
+    (home / "config.toml").write_text(config, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge_agent", "run", "--json", "--config", str(home / "config.toml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=isolated(home, rig.sound_env),
+        cwd=home,
+    )
+    agent = Agent(process)
+    try:
+        yield agent
+    finally:
+        if process.poll() is None:
+            agent.stop()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+
+
+CONFIG = f"""
+[audio]
+input_device = "{PulseRig.microphone}"
+output_device = "{PulseRig.speaker}"
+[gpio]
+driver = "simulated"
+[gpio.outputs.lamp]
+pin = 17
+"""
+
+
+def test_a_conversation_through_microphone_and_speaker(
+    pulse_rig: PulseRig, command_line: CommandLine, speech_dir: Path
+) -> None:
+    """A recorded question goes in by the microphone; what leaves the speaker is recognized as the answer."""
+    home = speech_dir / "home"
+    with running(pulse_rig, command_line.home, CONFIG) as agent:
+        agent.wait_for_log("listening to")
+        for number, (clip, reply) in enumerate(
+            [("set_timer", "timer set for ten minutes"), ("turn_on_the_lamp", "the lamp is on")], start=1
+        ):
+            with pulse_rig.record(command_line.home / f"reply-{number}.wav") as recording:
+                pulse_rig.play(home / f"{clip}.wav")
+                agent.wait_for_turns(number)
+                time.sleep(0.3)  # the monitor is behind the speaker by its latency
+            turn = agent.turns[-1]
+            assert turn["source"] == "intent", turn
+            assert not turn["interrupted"]
+            assert recognized(command_line, recording.path) == reply
+        status, took_s = agent.stop()
+    assert status == 0
+    assert took_s < 5
+    assert not any("Traceback" in line for line in agent.log)
+
+
+def test_sigterm_ends_it_in_the_middle_of_an_answer(
+    pulse_rig: PulseRig, command_line: CommandLine, speech_dir: Path
+) -> None:
+    """While it speaks: gone within 5 s, with status 0."""
+    with running(pulse_rig, command_line.home, CONFIG) as agent:
+        agent.wait_for_log("listening to")
+        pulse_rig.play(speech_dir / "home" / "what_time_is_it.wav")
+        agent.wait_for_log("intent GetTime")
+        status, took_s = agent.stop()
+    assert status == 0
+    assert took_s < 5
+
+
+def test_the_microphone_is_unplugged_and_comes_back(
+    pulse_rig: PulseRig, command_line: CommandLine, speech_dir: Path
+) -> None:
+    """The service survives, says so in one line, and hears again when the microphone is back."""
+    with running(pulse_rig, command_line.home, CONFIG) as agent:
+        agent.wait_for_log("listening to")
+        pulse_rig.unload_microphone()
+        agent.wait_for_log("trying again in")
+        pulse_rig.load_microphone()
+        agent.wait_for_log("listening to", count=2)
+        pulse_rig.play(speech_dir / "home" / "set_timer.wav")
+        agent.wait_for_turns(1)
+        assert agent.turns[0]["intent"] == "SetTimer"
+        assert agent.stop()[0] == 0
+
+
+def test_the_service_waits_for_a_microphone_that_is_absent(pulse_rig: PulseRig, command_line: CommandLine) -> None:
+    """An absent device is retried, not refused."""
+    with running(pulse_rig, command_line.home, CONFIG.replace(PulseRig.microphone, "no such microphone")) as agent:
+        agent.wait_for_log("no such microphone", count=2)
+        assert agent.stop()[0] == 0
+
+
+def recognized(command_line: CommandLine, recording: Path) -> str:
+    """Recognize what the agent said, with a grammar of possible replies."""
+    command_line.write("replies.yaml", REPLIES)
+    config = command_line.write("replies.toml", '[intents]\nbuiltin = false\npaths = ["replies.yaml"]\n')
+    done = command_line.run("transcribe", recording, "--config", config)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

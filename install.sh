@@ -233,22 +233,16 @@ install_debian_packages() {
     as_root=(sudo)
   fi
   quietly "${as_root[@]}" dpkg --configure -a || fail_with_log "dpkg could not finish what an earlier installation began." "$(cause)"
-  apt_get update
-  apt_get install --yes --no-install-recommends "${names[@]}"
+  # A source that is down may not be one of those that matter: installing will tell.
+  apt_get update || say 'apt could not read every source; trying with what it knows.'
+  apt_get install --yes --no-install-recommends "${names[@]}" || fail_with_log 'The Debian packages could not be installed.' "$(cause)"
   finish "${#names[@]} installed"
 }
 
 apt_get() { # apt-get, waiting up to two minutes for another one to finish
-  local until=$((EPOCHSECONDS + 120)) at
-  while true; do
-    at=$(wc -l <"$log")
-    if quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 "$@" &&
-      ! tail -n "+$at" "$log" | grep -q '^W: Failed to fetch'; then
-      return
-    fi
-    if ((EPOCHSECONDS >= until)) || ! tail -n 20 "$log" | grep -q 'Could not get lock'; then
-      fail_with_log "apt-get $1 failed." "$(cause)"
-    fi
+  local until=$((EPOCHSECONDS + 120))
+  while ! quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 "$@"; do
+    if ((EPOCHSECONDS >= until)) || ! tail -n 20 "$log" | grep -q 'Could not get lock'; then return 1; fi
     say 'Another program is installing Debian packages: waiting for it …'
     sleep 5
   done
@@ -437,7 +431,7 @@ run_checks() {
   check 'import layers' "$venv/bin/lint-imports"
   check pytest "$venv/bin/pytest" -n auto --durations=10 "${pytest_arguments[@]}"
   if ((${#failed[@]})); then
-    fail "$(duration "$SECONDS"): $(IFS=,; echo "${failed[*]}") failed."
+    fail "$(duration "$SECONDS"): $(printf '%s, ' "${failed[@]}" | sed 's/, $//') failed."
   fi
   printf '\n%s✓ all checks and tests passed%s (%s with setting up)\n' "$green" "$plain" "$(duration "$SECONDS")"
 }

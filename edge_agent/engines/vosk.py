@@ -35,10 +35,11 @@ _SURE_CONFIDENCE = 0.85
 _SURE_WORDS = 3
 _AGREEMENT = 0.75
 _AGREEMENT_EXACT = 0.6
-"""Thresholds between what was measured with the small English test model and a grammar of about 80 home commands. Of 21
-clips that held a command, 19 were read as a sentence of the grammar word for word, all with a confidence of 0.9 or more,
-and all agreed 0.86 or better with their free decoding. Of 36 clips of other speech, noise and silence none was read as a
-sentence, and all agreed 0.71 at most but for two that both decodings read alike ("five five", and noise as "off")."""
+"""Thresholds between what was measured with the small English test model and a grammar of about 80 home commands. Of
+21 clips that held a command, 19 were read as a sentence of the grammar word for word, all with a confidence of 0.9 or
+more, and all agreed 0.86 or better with their free decoding. Of 36 clips of other speech, noise and silence none was
+read as a sentence, and all agreed 0.71 at most but for two that both decodings read alike ("five five", and noise as
+"off")."""
 
 
 class VoskRecognizer:

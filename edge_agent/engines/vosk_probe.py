@@ -26,7 +26,10 @@ def check(model: Path) -> str | None:
     import vosk
 
     vosk.SetLogLevel(_ERRORS_ONLY)
-    loaded = vosk.Model(str(model))
+    try:
+        loaded = vosk.Model(str(model))
+    except Exception:  # noqa: BLE001 - vosk raises nothing more special, and says no more than that it failed
+        return "Kaldi can't read it; am/ or another part is damaged"
     tone = [round(3000 * math.sin(at * 0.1 * (1 + at / HEAR_RATE_HZ))) for at in range(HEAR_RATE_HZ // 2)]
     pcm = struct.pack(f"<{len(tone)}h", *tone)
     for grammar in ((), ('["[unk]"]',)):

@@ -1,0 +1,64 @@
+"""What the language model is shown of the past."""
+
+from __future__ import annotations
+
+from edge_agent.reason.history import History
+from edge_agent.reason.llm import ChatMessage
+
+
+def test_the_past_stands_between_the_system_prompt_and_the_question() -> None:
+    """Roles alternate, oldest turn first."""
+    history = History(3)
+    history.add("hello", "hi there")
+    assert history.messages("be kind", "how are you") == (
+        ChatMessage("system", "be kind"),
+        ChatMessage("user", "hello"),
+        ChatMessage("assistant", "hi there"),
+        ChatMessage("user", "how are you"),
+    )
+
+
+def test_only_the_last_turns_are_kept() -> None:
+    """The oldest turn goes as a whole."""
+    history = History(2)
+    for number in range(5):
+        history.add(f"question {number}", f"answer {number}")
+    assert [message.content for message in history.messages("", "now")] == [
+        "question 3",
+        "answer 3",
+        "question 4",
+        "answer 4",
+        "now",
+    ]
+    assert len(history) == 2
+
+
+def test_no_turns_are_kept_where_none_are_wanted() -> None:
+    """A history of 0 turns is a history."""
+    history = History(0)
+    history.add("question", "answer")
+    assert history.messages("", "now") == (ChatMessage("user", "now"),)
+
+
+def test_a_turn_of_which_nothing_was_heard_leaves_no_trace() -> None:
+    """Half a turn would break the alternation of roles."""
+    history = History(2)
+    history.add("question", "  ")
+    assert len(history) == 0
+
+
+def test_a_hint_goes_with_the_question_and_is_not_remembered() -> None:
+    """The system prompt, which the model caches, stays the same."""
+    history = History(2)
+    messages = history.messages("be kind", "a joke", hint="Answer with a pun.")
+    assert messages[0] == ChatMessage("system", "be kind")
+    assert messages[-1] == ChatMessage("user", "Answer with a pun.\n\na joke")
+    assert history.messages("be kind", "again")[-1].content == "again"
+
+
+def test_clear_forgets_everything() -> None:
+    """Afterwards there is no past."""
+    history = History(2)
+    history.add("question", "answer")
+    history.clear()
+    assert history.messages("", "now") == (ChatMessage("user", "now"),)

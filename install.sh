@@ -232,19 +232,26 @@ install_debian_packages() {
     sudo -v || fail 'sudo said no.' "As root: apt-get install --no-install-recommends ${names[*]}"
     as_root=(sudo)
   fi
-  quietly "${as_root[@]}" dpkg --configure -a || fail_with_log "dpkg could not finish what an earlier installation began." "$(cause)"
   # A source that is down may not be one of those that matter: installing will tell.
   apt_get update || say 'apt could not read every source; trying with what it knows.'
   apt_get install --yes --no-install-recommends "${names[@]}" || fail_with_log 'The Debian packages could not be installed.' "$(cause)"
   finish "${#names[@]} installed"
 }
 
-apt_get() { # apt-get, waiting up to two minutes for another one to finish
-  local until=$((EPOCHSECONDS + 120))
+apt_get() { # apt-get; waits up to two minutes for another one to finish, and finishes what an interrupted one began
+  local until=$((EPOCHSECONDS + 120)) said
   while ! quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 "$@"; do
-    if ((EPOCHSECONDS >= until)) || ! tail -n 20 "$log" | grep -q 'Could not get lock'; then return 1; fi
-    say 'Another program is installing Debian packages: waiting for it …'
-    sleep 5
+    said=$(tail -n 10 "$log")
+    if ((EPOCHSECONDS >= until)); then
+      return 1
+    elif [[ $said == *'dpkg was interrupted'* ]]; then
+      quietly "${as_root[@]}" dpkg --configure -a || return 1
+    elif [[ $said == *'Could not get lock'* ]]; then
+      say 'Another program is installing Debian packages: waiting for it …'
+      sleep 10
+    else
+      return 1
+    fi
   done
 }
 

@@ -81,7 +81,7 @@ cause() { # what the log's end says went wrong, as something to do
       echo "Can't reach the package registries (deb.debian.org, pypi.org): check the network and run this again." ;;
     *'Could not get lock'*) echo 'Another program is installing Debian packages: wait for it and run this again.' ;;
     *'Killed signal'* | *'out of memory'*) echo 'The compiler ran out of memory: close programs or add swap, then: CMAKE_BUILD_PARALLEL_LEVEL=1 ./install.sh '"$verb" ;;
-    *) echo 'Run this again once it is mended; it goes on where it stopped.' ;;
+    *) echo 'The log says why; run this again once that is mended.' ;;
   esac
 }
 

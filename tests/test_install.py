@@ -159,7 +159,7 @@ def test_a_quiet_command_keeps_its_status_and_its_output(checkout: Path) -> None
         ("E: Could not get lock /var/lib/dpkg/lock-frontend.", "Another program"),
         ("g++: fatal error: Killed signal terminated program cc1plus", "CMAKE_BUILD_PARALLEL_LEVEL=1"),
         ("certificate verify failed: certificate is not yet valid", "clock is wrong"),
-        ("something else", "Run this again"),
+        ("something else", "run this again"),
     ],
 )
 def test_a_failure_says_what_to_do(checkout: Path, log: str, remedy: str) -> None:

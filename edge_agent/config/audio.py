@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from edge_agent.config.section import ConfigPath, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class AudioConfig(Section):
@@ -19,6 +23,9 @@ class AudioConfig(Section):
         "", description="Part of the speaker's name or its number from `edge-agent devices`; empty for the default."
     )
     volume: int = Field(80, ge=0, le=100, description="Speaking volume in per cent at start.")
+
+
+Pin = Annotated[int, Field(ge=0, le=53)]
 
 
 class OutputConfig(Section):
@@ -42,7 +49,13 @@ class LightConfig(Section):
     """A light that shows the agent's state: one LED, or a red, green and blue one."""
 
     pin: int | None = Field(None, ge=0, le=53, description="BCM number of a single LED's pin.")
-    rgb_pins: tuple[int, int, int] | None = Field(None, description="BCM numbers of an RGB LED's pins.")
+    rgb_pins: tuple[Pin, Pin, Pin] | None = Field(None, description="BCM numbers of an RGB LED's pins.")
+
+    @model_validator(mode="after")
+    def _is_one_light(self) -> Self:
+        if (self.pin is None) == (self.rgb_pins is None):
+            raise PydanticCustomError("light", "a light needs either pin or rgb_pins")
+        return self
 
 
 class GpioConfig(Section):
@@ -59,6 +72,28 @@ class GpioConfig(Section):
         default_factory=dict, description="Things to switch, by their spoken name, for example `lamp`."
     )
 
+    @model_validator(mode="after")
+    def _pins_have_one_user(self) -> Self:
+        users: dict[int, str] = {}
+        for key, pin in self._pins():
+            if pin in users:
+                raise PydanticCustomError(
+                    "pin_used_twice",
+                    "pin {pin} is used twice: by {first} and by {second}",
+                    {"pin": pin, "first": users[pin], "second": key},
+                )
+            users[pin] = key
+        return self
+
+    def _pins(self) -> Iterator[tuple[str, int]]:
+        if self.button is not None:
+            yield "gpio.button.pin", self.button.pin
+        if self.light is not None and self.light.pin is not None:
+            yield "gpio.light.pin", self.light.pin
+        if self.light is not None:
+            yield from (("gpio.light.rgb_pins", pin) for pin in self.light.rgb_pins or ())
+        yield from ((f"gpio.outputs.{name}.pin", output.pin) for name, output in self.outputs.items())
+
 
 class ActivationConfig(Section):
     """What makes the agent listen."""
@@ -74,6 +109,14 @@ class ActivationConfig(Section):
         description="0 (strict) to 1 (eager), for all words or by word; unset: each model's own threshold.",
     )
     listen_s: float = Field(6.0, gt=0, le=60, description="Seconds to wait for speech after activation.")
+
+    @field_validator("sensitivity")
+    @classmethod
+    def _is_a_share(cls, sensitivity: dict[str, float] | float | None) -> dict[str, float] | float | None:
+        values = sensitivity.values() if isinstance(sensitivity, dict) else [sensitivity]
+        if any(value is not None and not 0 <= value <= 1 for value in values):
+            raise PydanticCustomError("sensitivity", "sensitivity is from 0 (strict) to 1 (eager)")
+        return sensitivity
 
 
 class VadConfig(Section):

@@ -59,7 +59,7 @@ def claiming(user: str, pin: int) -> Iterator[None]:
     try:
         yield
     except _driver_errors() as error:
-        raise DeviceError("gpio", f"{user} can't have pin {pin}: {_first_line(error)}") from error
+        raise DeviceError("gpio", f"{user} on pin {pin}: {_first_line(error)}") from error
 
 
 def _open_board() -> Factory:

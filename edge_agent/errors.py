@@ -70,14 +70,19 @@ class AudioFileError(BadInputError):
 
 
 class UnknownDeviceError(BadInputError):
-    """No device goes by that name."""
+    """No device, or more than one (`matching`), goes by that name."""
 
-    def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
-        listed = ", ".join(repr(entry) for entry in known) or "none"
-        super().__init__(f"no {kind} matches {name!r}; there are: {listed} (see `edge-agent devices`)")
+    def __init__(self, kind: str, name: str, known: Sequence[str], matching: Sequence[str] = ()) -> None:
+        listed = ", ".join(repr(entry) for entry in matching or known) or "none"
+        super().__init__(
+            f"{name!r} matches more than one {kind}: {listed}; use more of the name, or the number"
+            if matching
+            else f"no {kind} matches {name!r}; there are: {listed} (see `edge-agent devices`)"
+        )
         self.kind = kind
         self.name = name
         self.known = tuple(known)
+        self.matching = tuple(matching)
 
 
 class ModelError(BadInputError):

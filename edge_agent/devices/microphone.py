@@ -1,0 +1,170 @@
+"""A microphone, through PortAudio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, SAMPLE_BYTES, AudioChunk
+from edge_agent.devices.portaudio import StreamFormat, choose_device, choose_format, close_stream, open_stream
+from edge_agent.errors import DeviceError
+from edge_agent.runtime.channel import Channel, ChannelClosedError
+from edge_agent.runtime.lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
+
+_QUEUED_S = 1.0
+"""What is kept for a consumer that is late; older audio is dropped."""
+_SILENT_S = 2.0
+"""A microphone that delivers nothing for so long is lost: PortAudio does not always notice."""
+_LATENCY_S = 0.1
+"""The device's buffer: how late the callback may be, while others hold the interpreter, before samples are lost."""
+
+
+class Microphone:
+    """Yields what a microphone hears as 20 ms frames at 16 kHz.
+
+    A device that has no such rate is opened at its own one, with its own channels, and is mixed and resampled.
+
+    Args:
+        device: Number or part of the name of the device; empty for the system's default.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._wanted = device
+        self._name = device or "microphone"
+        self._format = StreamFormat(HEAR_RATE_HZ, 1)
+        self._stream: Any = None
+        self._lane: Lane | None = None
+        self._blocks: Channel[tuple[bytes, float]] = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
+        self._overflows = 0
+
+    @property
+    def name(self) -> str:
+        """The device, once it is open."""
+        return self._name
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames lost since opening; an overflow of the device, whose length it does not tell, counts as one."""
+        return self._blocks.dropped + self._overflows
+
+    async def __aenter__(self) -> Self:
+        """Open the device.
+
+        Raises:
+            UnknownDeviceError: No device or several devices match.
+            DeviceError: It is absent or refuses.
+        """
+        self._lane = Lane("microphone")
+        self._blocks = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
+        self._overflows = 0
+        loop = asyncio.get_running_loop()
+        try:
+            await self._lane.run(lambda: self._open(loop))
+        except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
+            await self._shut(self._lane)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the device; no callback runs afterwards."""
+        if self._lane is not None:
+            await self._shut(self._lane)
+
+    async def frames(self) -> AsyncIterator[AudioChunk]:
+        """Yield frames for as long as it is open.
+
+        Raises:
+            DeviceError: The device is lost.
+        """
+        to_mono = _converter(self._format)
+        pending = b""
+        while True:
+            try:
+                async with asyncio.timeout(_SILENT_S):
+                    block, captured_at = await self._blocks.get()
+            except TimeoutError as error:
+                raise DeviceError(self._name, f"delivers no sound for {_SILENT_S:.0f} s") from error
+            except ChannelClosedError as error:
+                raise DeviceError(self._name, "was lost; is it still connected?") from error
+            pending += to_mono(block)
+            whole = len(pending) - len(pending) % FRAME_BYTES
+            for start in range(0, whole, FRAME_BYTES):
+                later_s = (len(pending) - start - FRAME_BYTES) / SAMPLE_BYTES / HEAR_RATE_HZ
+                yield AudioChunk(pending[start : start + FRAME_BYTES], HEAR_RATE_HZ, captured_at - later_s)
+            pending = pending[whole:]
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On the lane."""
+        device = choose_device("microphone", self._wanted)
+        self._format = form = choose_format("microphone", device, (HEAR_RATE_HZ,))
+        self._name = device.name
+        blocks = self._blocks
+
+        def take(data: Any, frames: int, times: Any, status: Any) -> None:  # noqa: ANN401 - PortAudio's thread
+            now = time.monotonic()
+            waited_s = times.currentTime - times.inputBufferAdcTime - frames / form.rate_hz
+            # Where the driver's times make no sense the callback's own is the best there is.
+            captured_at = now - waited_s if 0 < waited_s < _QUEUED_S else now
+            loop.call_soon_threadsafe(self._take, blocks, bytes(data), captured_at, bool(status.input_overflow))
+
+        def finished() -> None:
+            loop.call_soon_threadsafe(blocks.close)
+
+        self._stream = open_stream(
+            device,
+            lambda sounddevice: sounddevice.RawInputStream(
+                samplerate=form.rate_hz,
+                blocksize=round(form.rate_hz * FRAME_S),
+                device=device.index,
+                channels=form.channels,
+                dtype="int16",
+                latency=_LATENCY_S,
+                callback=take,
+                finished_callback=finished,
+            ),
+        )
+
+    def _take(self, blocks: Channel[tuple[bytes, float]], data: bytes, captured_at: float, overflow: bool) -> None:
+        blocks.offer((data, captured_at))
+        self._overflows += overflow
+
+    def _close(self) -> None:
+        """On the lane."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            close_stream(stream)
+
+    async def _shut(self, lane: Lane) -> None:
+        self._lane = None
+        try:
+            await lane.run(self._close)
+        finally:
+            self._blocks.close()
+            lane.close()
+
+
+def _converter(form: StreamFormat) -> Callable[[bytes], bytes]:
+    """Return what turns a device's interleaved samples into mono ones at 16 kHz."""
+    if form == StreamFormat(HEAR_RATE_HZ, 1):
+        return lambda block: block
+    import numpy as np
+
+    from edge_agent.devices.resampling import StreamResampler, to_samples
+
+    resampler = StreamResampler(form.rate_hz, HEAR_RATE_HZ)
+
+    def convert(block: bytes) -> bytes:
+        samples = to_samples(block)
+        if form.channels > 1:
+            mixed = samples.reshape(-1, form.channels).sum(axis=1, dtype=np.int32) // form.channels
+            samples = mixed.astype(np.int16)
+        return resampler.feed(samples).astype("<i2").tobytes()
+
+    return convert

@@ -27,6 +27,26 @@ _SEND_TIMEOUT_S = 5.0
 _FINISH_TIMEOUT_S = 20.0
 _FRAME_S = 0.01
 _PADDING_S = 0.3
+_MIDDLE = -3.63
+_SLOPE = 1.5
+
+
+def confidence_of(acoustic: float) -> float:
+    """Return 0 to 1 for a reading's acoustic log-likelihood a frame, relative to the best state of each frame.
+
+    A logistic curve through 0.4 at -3.9.
+    """
+    return 1 / (1 + math.exp(-_SLOPE * (acoustic - _MIDDLE)))
+
+
+def _word(heard: dict[str, Any]) -> Word:
+    frames = heard["last"] - heard["first"] + 1
+    return Word(
+        text=heard["text"],
+        start_s=max(0.0, heard["first"] * _FRAME_S - _PADDING_S),
+        end_s=max(0.0, (heard["last"] + 1) * _FRAME_S - _PADDING_S),
+        confidence=confidence_of(heard["acoustic"] / frames),
+    )
 
 
 class PocketSphinxRecognizer:
@@ -104,28 +124,25 @@ class PocketSphinxRecognizer:
             self._process = None
 
     def _judged(self, readings: dict[str, Any]) -> Transcript:
-        # Development version: acoustic score of the closed reading against the free phone loop, per frame.
-        best = readings["sentences"]
-        phrases = readings.get("phrases")
-        if phrases and phrases["words"] and phrases["score"] >= best["score"]:
-            best, other = phrases, best
-        else:
-            other = phrases
-        text = " ".join(word for word, _, _ in best["words"])
-        margin = best["score"] - readings["phones"]["score"]
-        confidence = min(1.0, math.exp(margin)) if text else 0.0
-        words = tuple(
-            Word(word, max(0.0, first * _FRAME_S - _PADDING_S), (last + 1) * _FRAME_S - _PADDING_S, confidence)
-            for word, first, last in best["words"]
-        )
-        alternative = " ".join(word for word, _, _ in other["words"]) if other else ""
+        heard = readings["words"]
+        text = " ".join(word["text"] for word in heard)
+        if not text:
+            return Transcript(text="", confidence=0.0)
+        frames = sum(word["last"] - word["first"] + 1 for word in heard)
+        acoustic = sum(word["acoustic"] for word in heard) / frames
+        language = sum(word["language"] for word in heard) / len(heard)
+        confidence = confidence_of(acoustic)
+        notes = {"acoustic": acoustic, "language": language}
+        if self._grammar is not None and confidence < self._config.min_confidence:
+            _log.debug("rejected %r: confidence %.2f", text, confidence)
+            return Transcript(text="", confidence=confidence, notes=notes)
         return Transcript(
             text=text,
             confidence=confidence,
-            words=words,
-            in_grammar=bool(text),
-            alternatives=(alternative,) if alternative and alternative != text else (),
-            notes={"closed": best["score"], "free": readings["phones"]["score"]},
+            words=tuple(_word(word) for word in heard),
+            in_grammar=self._grammar is not None,
+            alternatives=tuple(readings["others"]),
+            notes=notes,
         )
 
     def _ask_to_load(self) -> None:

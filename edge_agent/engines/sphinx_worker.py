@@ -10,6 +10,7 @@ import json
 import os
 import signal
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,7 @@ class _Server:
                     self._partial = text
                     self._send(Kind.PARTIAL, {"text": text})
         elif kind is Kind.FINISH:
-            readings = self._decoder.finish()
-            self._send(
-                Kind.FINAL,
-                {name: {"words": reading.words, "score": reading.score} for name, reading in readings.items()},
-            )
+            self._send(Kind.FINAL, asdict(self._decoder.finish()))
 
     def _load(self, wanted: dict[str, Any]) -> dict[str, Any]:
         from pocketsphinx import get_model_path

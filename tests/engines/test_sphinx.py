@@ -1,0 +1,277 @@
+"""PocketSphinx in its child process, on speech rendered by Flite."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk, silence
+from edge_agent.config.engines import PocketSphinxConfig
+from edge_agent.engines.sphinx import PocketSphinxRecognizer, confidence_of
+from edge_agent.errors import ModelError, RecognitionError
+from edge_agent.grammar import Grammar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_agent.events import Transcript
+
+COMMANDS = (
+    "what time is it",
+    "what's the date today",
+    "turn on the lamp",
+    "turn off the lamp",
+    "set a timer for ten minutes",
+    "set a timer for twenty five minutes",
+    "stop the music",
+    "never mind",
+)
+GRAMMAR = Grammar(sentences=COMMANDS * 5, phrases=("never mind",))
+BOUND_S = 5.0
+
+
+@pytest.fixture(scope="session")
+def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """Render a sentence with Flite, 16 kHz."""
+    flite = shutil.which("flite")
+    if flite is None:
+        pytest.skip("flite is not installed")
+    directory = tmp_path_factory.mktemp("flite")
+
+    def render(sentence: str) -> bytes:
+        path = directory / "speech.wav"
+        subprocess.run([flite, "-voice", "slt", "-t", sentence, "-o", path], check=True, timeout=30)
+        with wave.open(str(path)) as recording:
+            return bytes(recording.readframes(recording.getnframes()))
+
+    return render
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Iterator[PocketSphinxRecognizer]:
+    """A recognizer that listens for `COMMANDS`."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(GRAMMAR)
+    yield recognizer
+    recognizer.close()
+
+
+def frames(pcm: bytes) -> Iterator[AudioChunk]:
+    """Cut samples into hearing frames."""
+    for start in range(0, len(pcm), FRAME_BYTES):
+        yield AudioChunk(pcm[start : start + FRAME_BYTES], HEAR_RATE_HZ)
+
+
+def hear(recognizer: PocketSphinxRecognizer, pcm: bytes) -> Transcript:
+    """Recognize one utterance."""
+    recognizer.start()
+    for chunk in frames(pcm):
+        recognizer.accept(chunk)
+    return recognizer.finish()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_heard(recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes], command: str) -> None:
+    """Every command of the grammar is understood, with words in order of their times."""
+    pcm = speak(command)
+    transcript = hear(recognizer, pcm)
+    assert (transcript.text, transcript.in_grammar, transcript.final) == (command, True, True)
+    assert transcript.confidence is not None
+    assert transcript.confidence > 0.5
+    assert " ".join(word.text for word in transcript.words) == command
+    times = [time_s for word in transcript.words for time_s in (word.start_s, word.end_s)]
+    assert times == sorted(times)
+    assert times[-1] <= len(pcm) / 2 / HEAR_RATE_HZ + 0.3
+
+
+def test_partials_come_while_speech_goes_on(recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes]) -> None:
+    """At the pace of speech, the transcript grows before the utterance ends."""
+    recognizer.start()
+    partials = []
+    for chunk in frames(speak("set a timer for twenty five minutes")):
+        if partial := recognizer.accept(chunk):
+            partials.append(partial)
+        time.sleep(chunk.duration_s)
+    recognizer.finish()
+    assert len(partials) >= 3
+    assert all(not partial.final and partial.confidence is None for partial in partials)
+    assert partials[-1].text.startswith("set a timer")
+
+
+def noise(seconds: float, loudness: int) -> bytes:
+    """White noise."""
+    source = random.Random(3)
+    samples = (round(source.gauss(0, loudness)) for _ in range(int(seconds * HEAR_RATE_HZ)))
+    return b"".join(max(-32768, min(32767, sample)).to_bytes(2, "little", signed=True) for sample in samples)
+
+
+def claps() -> bytes:
+    """Four bursts of loud noise in near silence."""
+    return b"".join(noise(0.04, 9000) + noise(0.4, 20) for _ in range(4))
+
+
+@pytest.mark.parametrize(
+    "pcm",
+    [b"", silence(0.5, HEAR_RATE_HZ).pcm, silence(3, HEAR_RATE_HZ).pcm, noise(3, 500), noise(2, 6000), claps()],
+    ids=["nothing", "short silence", "silence", "faint noise", "loud noise", "claps"],
+)
+def test_no_command_is_made_of_noise(recognizer: PocketSphinxRecognizer, pcm: bytes) -> None:
+    """What is not speech gives an empty transcript."""
+    transcript = hear(recognizer, pcm)
+    assert (transcript.text, transcript.in_grammar, transcript.alternatives) == ("", False, ())
+
+
+@pytest.mark.parametrize("sentence", ["the quick brown fox jumps over the lazy dog", "play some jazz", "good morning"])
+def test_other_speech_is_rejected(
+    recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes], sentence: str
+) -> None:
+    """A sentence outside the grammar is no command."""
+    transcript = hear(recognizer, speak(sentence))
+    assert transcript.text not in COMMANDS
+    assert not set(transcript.alternatives) & set(COMMANDS)
+
+
+def test_confidence_falls_with_the_score() -> None:
+    """The documented curve: 0.4 at -3.9, towards 1 and 0 on its sides."""
+    assert confidence_of(-3.9) == pytest.approx(0.4, abs=0.01)
+    assert confidence_of(-1) > 0.95
+    assert confidence_of(-9) < 0.01
+
+
+def test_start_drops_an_unfinished_utterance(recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes]) -> None:
+    """Nothing of a dropped utterance is in the next one, its partials included."""
+    recognizer.start()
+    for chunk in frames(speak("turn on the lamp")):
+        recognizer.accept(chunk)
+    assert hear(recognizer, speak("never mind")).text == "never mind"
+
+
+def test_a_killed_child_is_reported_and_revived(speak: Callable[[str], bytes]) -> None:
+    """SIGKILL in the middle of an utterance: an error within a bound, and the next utterance is heard."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(GRAMMAR)
+    pcm = speak("turn on the lamp")
+    recognizer.start()
+    recognizer.accept(AudioChunk(pcm[: len(pcm) // 2 // 2 * 2], HEAR_RATE_HZ))
+    killed = recognizer.child_pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    began = time.monotonic()
+    with pytest.raises(RecognitionError, match="signal 9"):
+        recognizer.finish()
+    assert time.monotonic() - began < BOUND_S
+    with pytest.raises(RecognitionError):
+        recognizer.finish()
+    assert hear(recognizer, pcm).text == "turn on the lamp"
+    assert recognizer.child_pid != killed
+    recognizer.close()
+    assert not psutil.pid_exists(killed)
+
+
+def test_a_hung_child_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that does not answer is killed when the bound is over, and replaced by the next start."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(GRAMMAR)
+    recognizer.start()
+    hung = recognizer.child_pid
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)
+    monkeypatch.setattr("edge_agent.engines.sphinx._FINISH_TIMEOUT_S", 0.3)
+    with pytest.raises(RecognitionError, match="does not answer"):
+        recognizer.finish()
+    assert not psutil.pid_exists(hung)
+    monkeypatch.undo()
+    recognizer.start()
+    assert recognizer.finish().text == ""
+    recognizer.close()
+
+
+def test_close_ends_even_a_stopped_child() -> None:
+    """Closing is bounded, leaves no process, and may be done twice."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(GRAMMAR)
+    child = recognizer.child_pid
+    assert child is not None
+    os.kill(child, signal.SIGSTOP)
+    began = time.monotonic()
+    recognizer.close()
+    recognizer.close()
+    assert time.monotonic() - began < BOUND_S
+    assert not psutil.pid_exists(child)
+
+
+def test_the_child_dies_with_its_parent() -> None:
+    """A parent that is killed leaves no child behind."""
+    program = (
+        "import time\n"
+        "from edge_agent.config.engines import PocketSphinxConfig\n"
+        "from edge_agent.engines.sphinx import PocketSphinxRecognizer\n"
+        "from edge_agent.grammar import Grammar\n"
+        "r = PocketSphinxRecognizer(PocketSphinxConfig(), 'en')\n"
+        "r.load(Grammar(('yes', 'no')))\n"
+        "print(r.child_pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen(["python", "-c", program], stdout=subprocess.PIPE, text=True, env=_environment()) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    child.wait(BOUND_S)
+
+
+def _environment() -> dict[str, str]:
+    """Let `python` be the one that runs the tests."""
+    import sys
+
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_using_it_before_loading_is_an_error() -> None:
+    """Without a grammar there is nothing to listen for."""
+    with pytest.raises(RecognitionError, match="no grammar was loaded"):
+        PocketSphinxRecognizer(PocketSphinxConfig(), "en").start()
+
+
+def test_other_languages_are_refused() -> None:
+    """The wheel's model is English; the error says what helps."""
+    with pytest.raises(ModelError, match="Vosk"):
+        PocketSphinxRecognizer(PocketSphinxConfig(), "zh").load(Grammar(("你好",)))
+
+
+def test_unpronounceable_words_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """A word without a pronunciation is logged, and the rest is listened for."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(Grammar(("turn on the lamp", "sage mir þáttur")))
+    recognizer.close()
+    assert "'þáttur'" in caplog.text
+
+
+def test_a_new_grammar_replaces_the_old(speak: Callable[[str], bytes]) -> None:
+    """Loading again changes what is understood, in the same child."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(Grammar(("open the window", "close the door")))
+    child = recognizer.child_pid
+    recognizer.load(GRAMMAR)
+    assert recognizer.child_pid == child
+    assert hear(recognizer, speak("turn off the lamp")).text == "turn off the lamp"
+    recognizer.close()
+
+
+def test_free_dictation_is_marked(speak: Callable[[str], bytes]) -> None:
+    """Without a grammar the transcript is dictation, which no command may be taken from unseen."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(None)
+    transcript = hear(recognizer, speak("good morning"))
+    recognizer.close()
+    assert transcript.text == "good morning"
+    assert not transcript.in_grammar

@@ -27,8 +27,18 @@ SPEAKER = "agent_speaker"
 _FEED, _OUT = "mic_feed", "speaker_out"
 _ALSA = """\
 </usr/share/alsa/alsa.conf>
-pcm.{microphone} {{ type pulse; server "{server}"; device "{feed}.monitor"; hint {{ show on; description "{microphone}" }} }}
-pcm.{speaker} {{ type pulse; server "{server}"; device "{out}"; hint {{ show on; description "{speaker}" }} }}
+pcm.{microphone} {{
+    type pulse
+    server "{server}"
+    device "{feed}.monitor"
+    hint {{ show on; description "{microphone}" }}
+}}
+pcm.{speaker} {{
+    type pulse
+    server "{server}"
+    device "{out}"
+    hint {{ show on; description "{speaker}" }}
+}}
 pcm.agent_both {{
     type asym
     capture.pcm "{microphone}"

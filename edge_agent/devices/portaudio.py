@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 
 Kind = Literal["microphone", "speaker"]
 
-_NOISE = re.compile(rb"ALSA |Expression |jack|Jack|connect\(2\)|attempt to connect|Cannot connect|Cannot lock|PaHost|\s*$")
+_NOISE = re.compile(
+    rb"ALSA |Expression |jack|Jack|connect\(2\)|attempt to connect|Cannot connect|Cannot lock|PaHost|\s*$"
+)
 """How lines begin that PortAudio, ALSA and JACK write while they look for devices."""
 
 
@@ -171,7 +173,9 @@ def choose_format(kind: Kind, device: AudioDevice, rates_hz: tuple[int, ...]) ->
     """
     own_hz, most = device.default_rate_hz, device.channels(kind)
     # Rate before channels: mixing is cheaper than resampling.
-    wanted = [StreamFormat(rate_hz, channels) for rate_hz in (*rates_hz, own_hz) for channels in (1, 2) if channels <= most]
+    wanted = [
+        StreamFormat(rate_hz, channels) for rate_hz in (*rates_hz, own_hz) for channels in (1, 2) if channels <= most
+    ]
     wanted.append(StreamFormat(own_hz, most))
     with _library.lock, _quiet():
         sounddevice = _library.module()

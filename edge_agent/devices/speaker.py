@@ -1,0 +1,305 @@
+"""A speaker, through PortAudio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from edge_agent.audio import SAMPLE_BYTES
+from edge_agent.devices.portaudio import choose_device, choose_format, close_stream, open_stream
+from edge_agent.errors import DeviceError
+from edge_agent.runtime.lane import Lane
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from edge_agent.audio import AudioChunk
+    from edge_agent.devices.playback import PlaybackBuffer
+    from edge_agent.devices.resampling import StreamResampler
+
+_PENDING_S = 2.0
+"""What is queued at most."""
+_PIECE_S = 0.2
+"""What is resampled and queued at once: under a millisecond of the loop's time."""
+_BLOCK_S = 0.02
+_LATENCY_S = 0.06
+"""The device's buffer: how late the callback may be before there is a gap, and how much plays on after a flush."""
+_IDLE_S = 2.0
+"""A stream that has nothing to play is closed after so long: it costs a thread that wakes 50 times a second, and the
+device is free for others, and for `refresh_devices`, meanwhile. Opening it again takes 10 to 20 ms (measured, ALSA)."""
+_STALLED_S = 2.0
+"""A device that takes nothing for so long is lost: PortAudio does not always notice."""
+_RATES_HZ = (48_000, 44_100)
+"""Asked for before the device's own rate. Voices (16 to 24 kHz) are resampled here with soxr, because what ALSA does
+with a rate that the hardware lacks is linear interpolation."""
+
+
+class _Output:
+    """An open stream and what it plays."""
+
+    def __init__(self, name: str, buffer: PlaybackBuffer) -> None:
+        self.name = name
+        self.buffer = buffer
+        self.stream: Any = None
+        self.is_lost = False
+
+
+class Speaker:
+    """Plays chunks of any rate, in order, at a volume. The device is held only while there is something to say.
+
+    Args:
+        device: Number or part of the name of the device; empty for the system's default.
+        volume: Per cent, 0 to 100.
+        muted: Play, but as silence.
+    """
+
+    def __init__(self, device: str, *, volume: int = 100, muted: bool = False) -> None:
+        self._wanted = device
+        self._name = device or "speaker"
+        self._volume = volume
+        self._muted = muted
+        self._lane: Lane | None = None
+        self._output: _Output | None = None
+        self._is_open = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._switching = asyncio.Lock()
+        self._resting: asyncio.Task[None] | None = None
+        self._resampler: tuple[int, int, StreamResampler] | None = None
+        self._played_before_s = 0.0
+        self._flushes = 0
+        self.underruns = 0
+
+    @property
+    def name(self) -> str:
+        """The device, once it is open."""
+        return self._name
+
+    @property
+    def played_s(self) -> float:
+        """Seconds of what was written since opening that the device has played."""
+        output = self._output
+        return self._played_before_s + (output.buffer.played_s(time.monotonic()) if output else 0.0)
+
+    @property
+    def pending_s(self) -> float:
+        """Seconds written and neither played nor flushed."""
+        output = self._output
+        return output.buffer.pending_s(time.monotonic()) if output else 0.0
+
+    async def __aenter__(self) -> Self:
+        """Open the device.
+
+        Raises:
+            UnknownDeviceError: No device or several devices match.
+            DeviceError: It is absent or refuses.
+        """
+        self._lane = Lane("speaker")
+        try:
+            await self._opened()
+        except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
+            await self._shut()
+            raise
+        self._resting = asyncio.create_task(self._rest_loop(), name="speaker.rest")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the device; what is pending is dropped, and a waiting `write` or `drain` returns."""
+        await self._shut()
+
+    def set_volume(self, percent: int, *, muted: bool) -> None:
+        """Change the volume from the next block on, with a short ramp."""
+        self._volume, self._muted = percent, muted
+        if self._output is not None:
+            from edge_agent.devices.playback import gain_of
+
+            self._output.buffer.set_gain(gain_of(percent, muted=muted))
+
+    async def write(self, chunk: AudioChunk) -> None:
+        """Queue a chunk of any rate; waits for room where 2 s are queued.
+
+        Raises:
+            UnknownDeviceError: The device, closed in a pause, is not there any more.
+            DeviceError: The device is lost.
+        """
+        flushes = self._flushes
+        piece_bytes = round(_PIECE_S * chunk.rate_hz) * SAMPLE_BYTES
+        for start in range(0, len(chunk.pcm), piece_bytes):
+            output = await self._opened()
+            while self._flushes == flushes and output.buffer.queued_s > _PENDING_S - _PIECE_S:
+                await self._advance(output)
+            if self._flushes != flushes:
+                return
+            self._append(output, chunk.pcm[start : start + piece_bytes], chunk.rate_hz)
+
+    async def drain(self) -> None:
+        """Wait until the last sample has left the device.
+
+        Raises:
+            DeviceError: The device is lost, or does not advance.
+        """
+        flushes, output = self._flushes, self._output
+        if output is None:
+            return
+        self._finish_resampling(output)
+        while self._flushes == flushes and output.buffer.queued_s:
+            await self._advance(output)
+        while self._flushes == flushes and (left_s := output.buffer.ends_at - time.monotonic()) > 0:
+            await self._wait(output, left_s)
+
+    def flush(self) -> None:
+        """Drop what is pending; a waiting `write` or `drain` returns.
+
+        What the device has taken already, up to its latency, plays on.
+        """
+        self._flushes += 1
+        self._resampler = None
+        if self._output is not None:
+            self._output.buffer.clear()
+        self._wake()
+
+    async def _opened(self) -> _Output:
+        """Return the stream, opened where it is not; one that was lost while it had nothing to play is opened again."""
+        async with self._switching:
+            output = self._output
+            if output is not None and output.is_lost and not output.buffer.queued_s:
+                await self._close()
+                output = None
+            if output is None:
+                loop = asyncio.get_running_loop()
+                output = await self._on_lane().run(lambda: self._open(loop))
+                self._is_open.set()
+            return output
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> _Output:
+        """On the lane."""
+        from edge_agent.devices.playback import PlaybackBuffer, gain_of
+
+        if self._output is not None:  # the one who asked for it was cancelled meanwhile
+            return self._output
+        device = choose_device("speaker", self._wanted)
+        form = choose_format("speaker", device, _RATES_HZ)
+        gain = gain_of(self._volume, muted=self._muted)
+        buffer = PlaybackBuffer(form.rate_hz, form.channels, gain, time.monotonic())
+        output = _Output(device.name, buffer)
+
+        def give(data: Any, frames: int, times: Any, status: Any) -> None:  # noqa: ANN401 - PortAudio's thread
+            latency_s = times.outputBufferDacTime - times.currentTime
+            data[:], moved = buffer.fill(frames, time.monotonic(), latency_s if latency_s > 0 else _LATENCY_S)
+            if moved:
+                loop.call_soon_threadsafe(self._took, bool(status.output_underflow))
+
+        def finished() -> None:
+            output.is_lost = True
+            loop.call_soon_threadsafe(self._wake)
+
+        output.stream = open_stream(
+            device,
+            lambda sounddevice: sounddevice.RawOutputStream(
+                samplerate=form.rate_hz,
+                blocksize=round(form.rate_hz * _BLOCK_S),
+                device=device.index,
+                channels=form.channels,
+                dtype="int16",
+                latency=_LATENCY_S,
+                callback=give,
+                finished_callback=finished,
+            ),
+        )
+        self._name = device.name
+        self._output = output
+        return output
+
+    async def _close(self) -> None:
+        """Close the stream; call it with `_switching` held, or when nobody else is left."""
+        await self._on_lane().run(self._close_on_lane)
+
+    def _close_on_lane(self) -> None:
+        output, self._output = self._output, None
+        if output is not None:
+            self._played_before_s += output.buffer.played_s(time.monotonic())
+            close_stream(output.stream)
+
+    async def _rest_loop(self) -> None:
+        """Close the stream when it has had nothing to play for a while."""
+        while True:
+            await self._is_open.wait()
+            output = self._output
+            if output is not None:
+                busy_until = time.monotonic() if output.buffer.queued_s else output.buffer.ends_at
+                left_s = busy_until + _IDLE_S - time.monotonic()
+                if left_s > 0:
+                    await asyncio.sleep(left_s)
+                    continue
+                async with self._switching:
+                    if not output.buffer.queued_s:
+                        await self._close()
+                    else:
+                        continue
+            self._is_open.clear()
+
+    async def _shut(self) -> None:
+        lane, resting = self._lane, self._resting
+        if lane is None:
+            return
+        if resting is not None:
+            resting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await resting
+        self.flush()
+        try:
+            await self._close()
+        finally:
+            self._lane = self._resting = None
+            lane.close()
+
+    def _append(self, output: _Output, pcm: bytes, rate_hz: int) -> None:
+        from edge_agent.devices.resampling import StreamResampler, to_samples
+
+        rates = (rate_hz, output.buffer.rate_hz)
+        if self._resampler is None or self._resampler[:2] != rates:
+            self._finish_resampling(output)
+            self._resampler = (*rates, StreamResampler(*rates))
+        output.buffer.append(self._resampler[2].feed(to_samples(pcm)))
+
+    def _finish_resampling(self, output: _Output) -> None:
+        """Queue what the resampler still holds back."""
+        from edge_agent.devices.resampling import to_samples
+
+        if self._resampler is not None and self._resampler[1] == output.buffer.rate_hz:
+            output.buffer.append(self._resampler[2].feed(to_samples(b""), last=True))
+        self._resampler = None
+
+    async def _advance(self, output: _Output) -> None:
+        """Wait until the device takes something, or a flush."""
+        if not await self._wait(output, _STALLED_S):
+            raise DeviceError(output.name, f"takes no sound for {_STALLED_S:.0f} s; is it still connected?")
+
+    async def _wait(self, output: _Output, seconds: float) -> bool:
+        """Wait until something happens; return False where nothing did."""
+        moved = self._moved
+        if not output.is_lost:
+            try:
+                async with asyncio.timeout(seconds):
+                    await moved.wait()
+            except TimeoutError:
+                return False
+        if output.is_lost:
+            raise DeviceError(output.name, "was lost; is it still connected?")
+        return True
+
+    def _took(self, underflow: bool) -> None:
+        self.underruns += underflow
+        self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _on_lane(self) -> Lane:
+        if self._lane is None:
+            raise RuntimeError("a speaker is used inside its context")
+        return self._lane

@@ -29,10 +29,18 @@ PADDING_S = 0.3
 PEAK = 16_000
 """Gain brings the utterance's loud parts here."""
 MAX_GAIN = 30.0
-_CLOSED = {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80, "pl_window": 0, "silprob": 0.0005}
-"""Wide beams, no phone look-ahead (it prunes too) and silence made dearer, so that soft words are not taken for it."""
 _SCORE_SHIFT = 1024
-"""PocketSphinx gives language scores divided by so much."""
+_LANGUAGE_WEIGHT = 9.5
+"""PocketSphinx gives language scores divided by the one and multiplied by the other (`bestpathlw`)."""
+_CLOSED = {
+    "beam": 1e-80,
+    "wbeam": 1e-60,
+    "pbeam": 1e-80,
+    "pl_window": 0,
+    "silprob": 0.0005,
+    "bestpathlw": _LANGUAGE_WEIGHT,
+}
+"""Wide beams, no phone look-ahead (it prunes too) and silence made dearer, so that soft words are not taken for it."""
 _FILLERS = frozenset({"<s>", "</s>", "<sil>", "[NOISE]", "[SPEECH]", "(NULL)", "SIL", "+NSN+", "+SPN+"})
 _NBEST_TRIED = 40
 _NBEST_KEPT = 8
@@ -47,14 +55,12 @@ class HeardWord:
         last: Last frame.
         acoustic: Log-likelihood over its frames, each relative to the state that fits that frame best. What a decoder
             free of any grammar could at most have made of the frame is 0.
-        language: Log-probability that the language model gives it, times the model's weight.
     """
 
     text: str
     first: int
     last: int
     acoustic: float
-    language: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,12 @@ class Readings:
 
     Attributes:
         words: The best reading, without silences.
+        language: Mean log-probability that the language model gives a word, the end of the sentence being one too.
         others: Other readings, best first.
     """
 
     words: tuple[HeardWord, ...]
+    language: float
     others: tuple[str, ...]
 
 
@@ -107,30 +115,24 @@ class UtteranceDecoder:
         """End the utterance and return its readings."""
         self._end()
         pcm = prepared(bytes(self._pcm))
-        words = self._decode(pcm)
-        return Readings(words, self._others(" ".join(word.text for word in words)))
+        decoder = self._final
+        decoder.start_utt()
+        decoder.process_raw(pcm, full_utt=True)
+        decoder.end_utt()
+        segments = list(decoder.seg() or ())
+        words = tuple(
+            HeardWord(_plain(segment.word), segment.start_frame, segment.end_frame, _log(segment.ascore))
+            for segment in segments
+            if segment.word not in _FILLERS
+        )
+        language = [_log(segment.lscore) for segment in segments if segment.word not in _FILLERS - {"</s>"}]
+        mean = sum(language) / max(len(language), 1) * _SCORE_SHIFT / _LANGUAGE_WEIGHT
+        return Readings(words, mean, self._others(" ".join(word.text for word in words)))
 
     def _end(self) -> None:
         if self._started:
             self._streaming.end_utt()
             self._started = False
-
-    def _decode(self, pcm: bytes) -> tuple[HeardWord, ...]:
-        decoder = self._final
-        decoder.start_utt()
-        decoder.process_raw(pcm, full_utt=True)
-        decoder.end_utt()
-        return tuple(
-            HeardWord(
-                _plain(segment.word),
-                segment.start_frame,
-                segment.end_frame,
-                _log(segment.ascore),
-                _log(segment.lscore) * _SCORE_SHIFT,
-            )
-            for segment in decoder.seg() or ()
-            if segment.word not in _FILLERS
-        )
 
     def _others(self, best: str) -> tuple[str, ...]:
         """Return the next best readings in the lattice of the final pass."""

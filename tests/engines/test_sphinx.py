@@ -141,11 +141,11 @@ def test_other_speech_is_rejected(
     assert not set(transcript.alternatives) & set(COMMANDS)
 
 
-def test_confidence_falls_with_the_score() -> None:
-    """The documented curve: 0.4 at -3.9, towards 1 and 0 on its sides."""
-    assert confidence_of(-3.9) == pytest.approx(0.4, abs=0.01)
-    assert confidence_of(-1) > 0.95
-    assert confidence_of(-9) < 0.01
+def test_confidence_needs_sound_and_grammar() -> None:
+    """A reading that fits the sound badly, or the templates badly, is not trusted."""
+    assert confidence_of(-2, -1.5) > 0.95
+    assert confidence_of(-6, -1.5) < 0.2
+    assert confidence_of(-2, -4) < 0.1
 
 
 def test_start_drops_an_unfinished_utterance(recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes]) -> None:
@@ -271,7 +271,7 @@ def test_free_dictation_is_marked(speak: Callable[[str], bytes]) -> None:
     """Without a grammar the transcript is dictation, which no command may be taken from unseen."""
     recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
     recognizer.load(None)
-    transcript = hear(recognizer, speak("good morning"))
+    transcript = hear(recognizer, speak("what time is it in the morning"))
     recognizer.close()
-    assert transcript.text == "good morning"
+    assert "time is it in" in transcript.text
     assert not transcript.in_grammar

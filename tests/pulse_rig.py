@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -22,70 +23,52 @@ from typing import Self
 
 import pytest
 
+from edge_agent.devices.portaudio import refresh_devices
+
 MICROPHONE = "agent_mic"
 SPEAKER = "agent_speaker"
-_FEED, _OUT = "mic_feed", "speaker_out"
 _ALSA = """\
 </usr/share/alsa/alsa.conf>
 pcm.{microphone} {{
     type pulse
-    server "{server}"
-    device "{feed}.monitor"
+    server "{microphone_server}"
+    device "{monitor}"
     hint {{ show on; description "{microphone}" }}
 }}
 pcm.{speaker} {{
     type pulse
-    server "{server}"
-    device "{out}"
+    server "{speaker_server}"
+    device "{sink}"
     hint {{ show on; description "{speaker}" }}
 }}
-pcm.agent_both {{
+pcm.!default {{
     type asym
     capture.pcm "{microphone}"
     playback.pcm "{speaker}"
-    hint {{ show on; description "both" }}
+    hint {{ show on; description "default" }}
 }}
-pcm.!default {{ type plug; slave.pcm "agent_both"; hint {{ show on; description "default" }} }}
-ctl.!default {{ type pulse; server "{server}" }}
+ctl.!default {{ type pulse; server "{speaker_server}" }}
 """
 
 
-class PulseRig:
-    """A private PulseAudio daemon with a microphone and a speaker made of null sinks.
+class _Daemon:
+    """A PulseAudio daemon that has one null sink.
 
-    Attributes:
-        env: What a child process needs to find this sound system and no other; whole, ready for `Popen(env=…)`.
+    One each for microphone and speaker: where a device vanishes and another is left, PulseAudio moves its streams
+    there, and the microphone would hear the speaker.
     """
 
-    microphone = MICROPHONE
-    speaker = SPEAKER
-
-    def __init__(self, directory: Path) -> None:
-        server = f"unix:{directory}/pulse"
-        alsa = directory / "alsa.conf"
-        alsa.write_text(_ALSA.format(microphone=MICROPHONE, speaker=SPEAKER, feed=_FEED, out=_OUT, server=server))
-        runtime = directory / "run"
-        runtime.mkdir(mode=0o700)
-        self._socket = directory / "pulse"
-        self.sound_env = {
-            "HOME": str(directory),
-            "XDG_RUNTIME_DIR": str(runtime),
-            "XDG_CONFIG_HOME": str(directory / "config"),
-            "PULSE_SERVER": server,
-            "PULSE_COOKIE": str(directory / "cookie"),
-            "ALSA_CONFIG_PATH": str(alsa),
-            "JACK_NO_START_SERVER": "1",
-        }
-        self.env = {**os.environ, **self.sound_env}
-        self._daemon: subprocess.Popen[bytes] | None = None
+    def __init__(self, directory: Path, sink: str, env: dict[str, str]) -> None:
+        self.sink = sink
+        self._socket = directory / sink
+        self.server = f"unix:{self._socket}"
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the daemon and wait until it answers."""
-        modules = [
-            f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}",
-            *(f"module-null-sink sink_name={sink} rate=48000 channels=2" for sink in (_FEED, _OUT)),
-        ]
-        self._daemon = subprocess.Popen(
+        """Start and wait until it answers."""
+        modules = (f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}", " ".join(self._null_sink()))
+        self._process = subprocess.Popen(
             [
                 "pulseaudio",
                 "-n",
@@ -97,26 +80,106 @@ class PulseRig:
                 "--high-priority=no",
                 *(f"--load={module}" for module in modules),
             ],
-            env=self.env,
+            env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         for _ in range(400):
-            if self._daemon.poll() is not None:
-                raise AssertionError(f"pulseaudio ended with status {self._daemon.returncode}")
+            if self._process.poll() is not None:
+                raise AssertionError(f"pulseaudio ended with status {self._process.returncode}")
             if self._socket.exists() and self._pactl("info").returncode == 0:
                 return
             time.sleep(0.025)
         raise AssertionError("pulseaudio does not answer")
 
-    def stop(self) -> None:
-        """Kill the daemon: both devices are gone."""
-        if self._daemon is not None:
-            self._daemon.kill()
-            self._daemon.wait()
-            self._daemon = None
+    def kill(self) -> None:
+        """End it at once, also when it is frozen."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
             self._socket.unlink(missing_ok=True)
+
+    def freeze(self) -> None:
+        """Let it answer nobody."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def unload(self) -> None:
+        """Take the sink away."""
+        for line in self._pactl("list", "short", "modules").stdout.splitlines():
+            number, name, *_ = line.split("\t")
+            if name == "module-null-sink":
+                assert self._pactl("unload-module", number).returncode == 0
+                return
+        raise AssertionError(f"{self.sink} is not loaded")
+
+    def load(self) -> None:
+        """Bring the sink back."""
+        loaded = self._pactl("load-module", *self._null_sink())
+        assert loaded.returncode == 0, loaded.stderr
+
+    def _null_sink(self) -> tuple[str, ...]:
+        return ("module-null-sink", f"sink_name={self.sink}", "rate=48000", "channels=2")
+
+    def _pactl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["pactl", f"--server={self.server}", *arguments]
+        return subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=20, check=False)
+
+
+class PulseRig:
+    """A private sound system with a microphone and a speaker made of null sinks.
+
+    Attributes:
+        sound_env: Variables by which a program finds this sound system and no other.
+        env: The whole environment with them, ready for `Popen(env=…)`.
+    """
+
+    microphone = MICROPHONE
+    speaker = SPEAKER
+
+    def __init__(self, directory: Path) -> None:
+        runtime = directory / "run"
+        runtime.mkdir(mode=0o700)
+        alsa = directory / "alsa.conf"
+        self.sound_env = {
+            "HOME": str(directory),
+            "XDG_RUNTIME_DIR": str(runtime),
+            "XDG_CONFIG_HOME": str(directory / "config"),
+            "PULSE_COOKIE": str(directory / "cookie"),
+            "ALSA_CONFIG_PATH": str(alsa),
+            "JACK_NO_START_SERVER": "1",
+        }
+        self.env = {**os.environ, **self.sound_env}
+        self._feed = _Daemon(directory, "mic_feed", self.env)
+        self._out = _Daemon(directory, "speaker_out", self.env)
+        self.sound_env["PULSE_SERVER"] = self.env["PULSE_SERVER"] = self._out.server
+        alsa.write_text(
+            _ALSA.format(
+                microphone=MICROPHONE,
+                microphone_server=self._feed.server,
+                monitor=f"{self._feed.sink}.monitor",
+                speaker=SPEAKER,
+                speaker_server=self._out.server,
+                sink=self._out.sink,
+            )
+        )
+
+    def start(self) -> None:
+        """Start and wait until both devices are there."""
+        self._feed.start()
+        self._out.start()
+
+    def stop(self) -> None:
+        """Kill the sound system: both devices are gone."""
+        self._feed.kill()
+        self._out.kill()
 
     def play(self, recording: Path) -> None:
         """Play a WAV file to the microphone; return when it was heard to its end."""
@@ -126,7 +189,8 @@ class PulseRig:
     @contextlib.contextmanager
     def playing(self, recording: Path) -> Iterator[subprocess.Popen[bytes]]:
         """Play a WAV file to the microphone; leaving the context ends it."""
-        player = subprocess.Popen(["paplay", f"--device={_FEED}", str(recording)], env=self.env)
+        command = ["paplay", f"--server={self._feed.server}", f"--device={self._feed.sink}", str(recording)]
+        player = subprocess.Popen(command, env=self.env)
         try:
             yield player
         finally:
@@ -135,40 +199,40 @@ class PulseRig:
 
     def record(self, path: Path, *, rate_hz: int = 48_000) -> SpeakerRecording:
         """Record what comes out of the speaker into a mono WAV file for as long as the returned context lasts."""
-        return SpeakerRecording(path, rate_hz, self.env)
+        command = ["parec", f"--server={self._out.server}", f"--device={self._out.sink}.monitor"]
+        return SpeakerRecording(path, rate_hz, command, self.env)
 
     def unload_microphone(self) -> None:
         """Pull the microphone's plug."""
-        self._unload(_FEED)
+        self._feed.unload()
 
     def load_microphone(self) -> None:
         """Plug the microphone in again."""
-        self._load(_FEED)
+        self._feed.load()
+
+    def freeze_microphone(self) -> None:
+        """Let the microphone's sound server hang."""
+        self._feed.freeze()
+
+    def thaw_microphone(self) -> None:
+        """Let it go on."""
+        self._feed.thaw()
 
     def unload_speaker(self) -> None:
         """Pull the speaker's plug."""
-        self._unload(_OUT)
+        self._out.unload()
 
     def load_speaker(self) -> None:
         """Plug the speaker in again."""
-        self._load(_OUT)
+        self._out.load()
 
-    def _load(self, sink: str) -> None:
-        loaded = self._pactl("load-module", "module-null-sink", f"sink_name={sink}", "rate=48000", "channels=2")
-        assert loaded.returncode == 0, loaded.stderr
+    def freeze_speaker(self) -> None:
+        """Let the speaker's sound server hang."""
+        self._out.freeze()
 
-    def _unload(self, sink: str) -> None:
-        for line in self._pactl("list", "short", "modules").stdout.splitlines():
-            number, name, arguments, *_ = [*line.split("\t"), "", ""]
-            if name == "module-null-sink" and f"sink_name={sink}" in arguments.split():
-                assert self._pactl("unload-module", number).returncode == 0
-                return
-        raise AssertionError(f"{sink} is not loaded")
-
-    def _pactl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["pactl", *arguments], env=self.env, capture_output=True, text=True, timeout=20, check=False
-        )
+    def thaw_speaker(self) -> None:
+        """Let it go on."""
+        self._out.thaw()
 
 
 class SpeakerRecording:
@@ -178,9 +242,10 @@ class SpeakerRecording:
         path: The WAV file, whole once the context was left.
     """
 
-    def __init__(self, path: Path, rate_hz: int, env: dict[str, str]) -> None:
+    def __init__(self, path: Path, rate_hz: int, command: list[str], env: dict[str, str]) -> None:
         self.path = path
         self._rate_hz = rate_hz
+        self._command = command
         self._env = env
         self._raw = path.with_suffix(".raw")
         self._recorder: subprocess.Popen[bytes] | None = None
@@ -188,8 +253,7 @@ class SpeakerRecording:
     def __enter__(self) -> Self:
         self._recorder = subprocess.Popen(
             [
-                "parec",
-                f"--device={_OUT}.monitor",
+                *self._command,
                 f"--rate={self._rate_hz}",
                 "--channels=1",
                 "--format=s16le",
@@ -241,3 +305,14 @@ def pulse_rig() -> Iterator[PulseRig]:
             yield rig
         finally:
             rig.stop()
+
+
+@pytest.fixture
+def sound_system(pulse_rig: PulseRig, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseRig]:
+    """A running sound system that PortAudio in this process finds."""
+    with monkeypatch.context() as patched:
+        for name, value in pulse_rig.sound_env.items():
+            patched.setenv(name, value)
+        assert refresh_devices()
+        yield pulse_rig
+    assert refresh_devices(), "a stream was left open"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, SAMPLE_BYTES, AudioChunk
 from edge_agent.devices.portaudio import StreamFormat, choose_device, choose_format, close_stream, open_stream
+from edge_agent.devices.stream_lane import StreamLane
 from edge_agent.errors import DeviceError
 from edge_agent.runtime.channel import Channel, ChannelClosedError
-from edge_agent.runtime.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,7 +40,7 @@ class Microphone:
         self._name = device or "microphone"
         self._format = StreamFormat(HEAR_RATE_HZ, 1)
         self._stream: Any = None
-        self._lane: Lane | None = None
+        self._lane: StreamLane | None = None
         self._blocks: Channel[tuple[bytes, float]] = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
         self._overflows = 0
 
@@ -60,12 +61,12 @@ class Microphone:
             UnknownDeviceError: No device or several devices match.
             DeviceError: It is absent or refuses.
         """
-        self._lane = Lane("microphone")
+        self._lane = StreamLane("microphone")
         self._blocks = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
         self._overflows = 0
         loop = asyncio.get_running_loop()
         try:
-            await self._lane.run(lambda: self._open(loop))
+            await self._lane.run(lambda: self._open(loop), self._name)
         except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
             await self._shut(self._lane)
             raise
@@ -116,7 +117,8 @@ class Microphone:
             loop.call_soon_threadsafe(self._take, blocks, bytes(data), captured_at, bool(status.input_overflow))
 
         def finished() -> None:
-            loop.call_soon_threadsafe(blocks.close)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: this device hung, and was left behind
+                loop.call_soon_threadsafe(blocks.close)
 
         self._stream = open_stream(
             device,
@@ -142,13 +144,12 @@ class Microphone:
         if stream is not None:
             close_stream(stream)
 
-    async def _shut(self, lane: Lane) -> None:
+    async def _shut(self, lane: StreamLane) -> None:
         self._lane = None
         try:
-            await lane.run(self._close)
+            await lane.close(self._close, self._name)
         finally:
             self._blocks.close()
-            lane.close()
 
 
 def _converter(form: StreamFormat) -> Callable[[bytes], bytes]:

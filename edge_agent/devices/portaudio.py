@@ -6,12 +6,13 @@ thread-safe, and its list of devices can only be renewed while no stream is open
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
-import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_agent.errors import DeviceError, UnknownDeviceError
@@ -23,10 +24,8 @@ _log = logging.getLogger(__name__)
 
 Kind = Literal["microphone", "speaker"]
 
-_NOISE = re.compile(
-    rb"ALSA |Expression |jack|Jack|connect\(2\)|attempt to connect|Cannot connect|Cannot lock|PaHost|\s*$"
-)
-"""How lines begin that PortAudio, ALSA and JACK write while they look for devices."""
+_TURN_S = 4.0
+"""Whoever waits longer for another's call finds PortAudio hanging in a sound server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +85,21 @@ class _Library:
 
     def restart(self) -> bool:
         """Look for devices anew; return False where that is impossible now."""
-        with self.lock:
-            if self.open_streams:
-                return False
-            try:
+        if self.open_streams:
+            return False
+        try:
+            with _exclusively():
+                if self.open_streams:
+                    return False
                 sounddevice = self.module()
-                with _quiet():
-                    sounddevice._terminate()  # noqa: SLF001 - there is no other way to look for devices again
-                    self._started = False
-                    self._initialize(sounddevice)
-                    self._started = True
-            except DeviceError as error:
-                _log.debug("devices were not looked for again: %s", error)
-                return False
-            return True
+                sounddevice._terminate()  # noqa: SLF001 - there is no other way to look for devices again
+                self._started = False
+                self._initialize(sounddevice)
+                self._started = True
+        except DeviceError as error:
+            _log.debug("devices were not looked for again: %s", error)
+            return False
+        return True
 
     @staticmethod
     def _initialize(sounddevice: Any) -> None:  # noqa: ANN401
@@ -118,7 +118,7 @@ def list_devices() -> tuple[AudioDevice, ...]:
     Raises:
         DeviceError: PortAudio is missing or does not start.
     """
-    with _library.lock, _quiet():
+    with _exclusively():
         sounddevice = _library.module()
         host_apis = [host_api["name"] for host_api in sounddevice.query_hostapis()]
         default_input, default_output = sounddevice.default.device
@@ -177,7 +177,7 @@ def choose_format(kind: Kind, device: AudioDevice, rates_hz: tuple[int, ...]) ->
         StreamFormat(rate_hz, channels) for rate_hz in (*rates_hz, own_hz) for channels in (1, 2) if channels <= most
     ]
     wanted.append(StreamFormat(own_hz, most))
-    with _library.lock, _quiet():
+    with _exclusively():
         sounddevice = _library.module()
         check = sounddevice.check_input_settings if kind == "microphone" else sounddevice.check_output_settings
         refusal = None
@@ -197,7 +197,7 @@ def open_stream(device: AudioDevice, build: Callable[[Any], Any]) -> Any:  # noq
     Raises:
         DeviceError: The device refuses.
     """
-    with _library.lock, _quiet():
+    with _exclusively():
         sounddevice = _library.module()
         try:
             stream = build(sounddevice)
@@ -215,7 +215,7 @@ def open_stream(device: AudioDevice, build: Callable[[Any], Any]) -> Any:  # noq
 
 def close_stream(stream: Any) -> None:  # noqa: ANN401
     """Stop a stream that `open_stream` returned, dropping what it holds; no callback runs afterwards. Blocking."""
-    with _library.lock, _quiet():
+    with _exclusively():
         stream.abort(ignore_errors=True)
         stream.close(ignore_errors=True)
         _library.open_streams -= 1
@@ -233,32 +233,41 @@ def _reason(error: Exception | None) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' noise off stderr; what others write meanwhile gets there afterwards."""
+def _exclusively() -> Iterator[None]:
+    """Hold PortAudio alone, and keep its noise off stderr."""
+    if not _library.lock.acquire(timeout=_TURN_S):
+        raise DeviceError("sound", f"the sound system does not answer for {_TURN_S:.0f} s")
     try:
-        kept = os.dup(2)
-    except OSError:  # no stderr, no noise
+        with _quiet():
+            yield
+    finally:
+        _library.lock.release()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Turn the C library's `stderr` to nowhere: PortAudio, ALSA and JACK write there while they look around.
+
+    File descriptor 2 stays what it is, so that nothing of Python's is lost, however long such a call takes.
+    """
+    try:
+        stderr = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr")
+    except (OSError, ValueError):  # a C library where it is no variable: then there is noise
+        stderr = None
+    if stderr is None or _log.isEnabledFor(logging.DEBUG):
         yield
         return
-    noise = os.memfd_create("noise")
+    before, stderr.value = stderr.value, _nowhere()
     try:
-        os.dup2(noise, 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            _sort(noise)
+        yield
     finally:
-        os.close(kept)
-        os.close(noise)
+        stderr.value = before
 
 
-def _sort(noise: int) -> None:
-    size = os.lseek(noise, 0, os.SEEK_END)
-    if not size:
-        return
-    for line in os.pread(noise, size, 0).splitlines(keepends=True):
-        if _NOISE.match(line):
-            _log.debug("%s", line.decode(errors="replace").rstrip())
-        else:
-            os.write(2, line)
+@cache
+def _nowhere() -> int | None:
+    """Return a FILE that leads to /dev/null, open for as long as the process lives: a thread may still be writing."""
+    fopen = ctypes.CDLL(None).fopen
+    fopen.restype = ctypes.c_void_p
+    stream: int | None = fopen(os.devnull.encode(), b"we")
+    return stream

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.audio import SAMPLE_BYTES
 from edge_agent.devices.portaudio import choose_device, choose_format, close_stream, open_stream
+from edge_agent.devices.stream_lane import StreamLane
 from edge_agent.errors import DeviceError
-from edge_agent.runtime.lane import Lane
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,7 +60,7 @@ class Speaker:
         self._name = device or "speaker"
         self._volume = volume
         self._muted = muted
-        self._lane: Lane | None = None
+        self._lane: StreamLane | None = None
         self._output: _Output | None = None
         self._is_open = asyncio.Event()
         self._moved = asyncio.Event()
@@ -95,7 +95,7 @@ class Speaker:
             UnknownDeviceError: No device or several devices match.
             DeviceError: It is absent or refuses.
         """
-        self._lane = Lane("speaker")
+        self._lane = StreamLane("speaker")
         try:
             await self._opened()
         except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
@@ -170,7 +170,7 @@ class Speaker:
                 output = None
             if output is None:
                 loop = asyncio.get_running_loop()
-                output = await self._on_lane().run(lambda: self._open(loop))
+                output = await self._on_lane().run(lambda: self._open(loop), self._name)
                 self._is_open.set()
             return output
 
@@ -194,7 +194,8 @@ class Speaker:
 
         def finished() -> None:
             output.is_lost = True
-            loop.call_soon_threadsafe(self._wake)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: this device hung, and was left behind
+                loop.call_soon_threadsafe(self._wake)
 
         output.stream = open_stream(
             device,
@@ -215,7 +216,7 @@ class Speaker:
 
     async def _close(self) -> None:
         """Close the stream; call it with `_switching` held, or when nobody else is left."""
-        await self._on_lane().run(self._close_on_lane)
+        await self._on_lane().run(self._close_on_lane, self._name)
 
     def _close_on_lane(self) -> None:
         output, self._output = self._output, None
@@ -250,11 +251,8 @@ class Speaker:
             with contextlib.suppress(asyncio.CancelledError):
                 await resting
         self.flush()
-        try:
-            await self._close()
-        finally:
-            self._lane = self._resting = None
-            lane.close()
+        self._lane = self._resting = None
+        await lane.close(self._close_on_lane, self._name)
 
     def _append(self, output: _Output, pcm: bytes, rate_hz: int) -> None:
         from edge_agent.devices.resampling import StreamResampler, to_samples
@@ -299,7 +297,7 @@ class Speaker:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def _on_lane(self) -> Lane:
+    def _on_lane(self) -> StreamLane:
         if self._lane is None:
             raise RuntimeError("a speaker is used inside its context")
         return self._lane

@@ -62,9 +62,12 @@ class Lane:
                     await asyncio.shield(closing)
             closing.result()
 
-    def close(self) -> None:
-        """Refuse new calls, drop queued ones, and wait for the running step."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, abandon: bool = False) -> None:
+        """Refuse new calls, drop queued ones, and wait for the running step.
+
+        With `abandon` it does not wait, and what is queued still runs: for a call that hangs in a native library.
+        """
+        self._executor.shutdown(wait=not abandon, cancel_futures=not abandon)
 
     def _ended(self, future: asyncio.Future[T]) -> None:
         self._waiting -= 1

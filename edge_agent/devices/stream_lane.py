@@ -1,0 +1,59 @@
+"""Opening and closing audio streams: blocking calls into a sound system that may hang."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+from edge_agent.errors import DeviceError
+from edge_agent.runtime.lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_ANSWER_S = 4.0
+"""A sound server that takes longer hangs; a USB device that wakes up takes about one second."""
+
+
+class StreamLane:
+    """One device's thread. Calls run in order; nobody waits for them for more than 4 s."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lane = Lane(name)
+
+    async def run(self, call: Callable[[], T], device: str) -> T:
+        """Return what `call` returns. It is not stopped when the awaiting coroutine is: undo it by a later call.
+
+        Raises:
+            DeviceError: It takes too long, or raises that itself.
+        """
+        running = asyncio.create_task(self._lane.run(call), name=f"{self._name}.call")
+        running.add_done_callback(_retrieve)
+        await asyncio.wait({running}, timeout=_ANSWER_S)
+        if not running.done():
+            raise DeviceError(device, f"the sound system does not answer for {_ANSWER_S:.0f} s")
+        return running.result()
+
+    async def close(self, last: Callable[[], None], device: str) -> None:
+        """Run `last` behind all that still runs, and end the thread; a hanging one is left behind, and logged."""
+        try:
+            await self.run(last, device)
+        except DeviceError as error:
+            _log.warning("%s; left as it is", error)
+            self._lane.close(abandon=True)
+        except BaseException:
+            self._lane.close(abandon=True)
+            raise
+        else:
+            self._lane.close()
+
+
+def _retrieve(task: asyncio.Task[T]) -> None:
+    if not task.cancelled():
+        task.exception()  # the awaiting coroutine may be gone

@@ -6,6 +6,8 @@ import difflib
 import json
 import logging
 import random
+from array import array
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.audio import HEAR_RATE_HZ
@@ -30,6 +32,11 @@ _SILENT = -3
 """Below Kaldi's level for errors, which reach us as exceptions; at -1 its warnings still go to standard error."""
 _MOST_SENTENCES = 4_000
 _PARTIAL_EVERY_S = 0.1
+_QUIET_S = 0.3
+_QUIET_DEVIATION = 2.0
+"""Quiet before an utterance that is read with a grammar: cut close, three of nine digit strings lost a word without
+it, none with it. Faint noise (standard deviation in 16-bit steps), since digital silence is read
+as a word of its own."""
 
 _SURE_CONFIDENCE = 0.85
 _SURE_WORDS = 3
@@ -58,6 +65,9 @@ class VoskRecognizer:
         self._closed: Any = None
         self._free: Any = None
         self._sentences: frozenset[str] = frozenset()
+        self._pairs: frozenset[tuple[str, str]] = frozenset()
+        self._longest = 0
+        self._quiet = b""
         self._heard: list[Word] = []
         self._audio = bytearray()
         self._partial = ""
@@ -102,6 +112,9 @@ class VoskRecognizer:
         for recognizer in (self._closed, self._free):
             if recognizer is not None:
                 recognizer.Reset()
+        if self._closed is not None:
+            self._quiet = self._quiet or _quiet()
+            self._take(self._closed, self._quiet)
         self._heard.clear()
         self._audio.clear()
         self._partial = ""
@@ -120,7 +133,7 @@ class VoskRecognizer:
             self._audio += chunk.pcm
         # Vosk ends a segment at a pause of its own liking; where the utterance ends is not for it to say.
         if self._take(recognizer, chunk.pcm):
-            self._heard += _words(recognizer.Result())
+            self._heard += _words(recognizer.Result(), self._lead_s)
         self._unreported_s += chunk.duration_s
         if self._unreported_s < _PARTIAL_EVERY_S:
             return None
@@ -139,7 +152,7 @@ class VoskRecognizer:
             RecognitionError: The model is not loaded or Vosk failed.
         """
         recognizer = self._listening()
-        words = [*self._heard, *_words(recognizer.FinalResult())]
+        words = [*self._heard, *_words(recognizer.FinalResult(), self._lead_s)]
         try:
             return self._judge(words) if self._closed is not None else self._transcript(words, in_grammar=None)
         finally:
@@ -153,7 +166,7 @@ class VoskRecognizer:
     def _judge(self, words: list[Word]) -> Transcript:
         closed = self._transcript(words, in_grammar=True)
         confidence = closed.confidence or 0.0
-        exact = closed.text in self._sentences
+        exact = self._can_be_said(closed.text)
         if exact and len(words) >= _SURE_WORDS and confidence >= max(_SURE_CONFIDENCE, self._min_confidence):
             return closed
         free = self._decode_freely()
@@ -163,38 +176,47 @@ class VoskRecognizer:
         needed = _AGREEMENT_EXACT if exact else _AGREEMENT
         if confidence < self._min_confidence or agreement < needed:
             return Transcript(free.text, free.confidence, free.words, in_grammar=False, notes=notes)
-        if not exact and free.text in self._sentences:
+        if not exact and self._can_be_said(free.text):
             return Transcript(free.text, free.confidence, free.words, True, (closed.text,), notes=notes)  # noqa: FBT003
-        others = () if exact else self._near(closed.text)
-        if free.text not in {closed.text, *others}:
-            others = (*others, free.text)
-        return Transcript(closed.text, confidence, closed.words, in_grammar=True, alternatives=others, notes=notes)
+        near = "" if exact else self._near(closed.text)
+        text = near or closed.text
+        others = tuple(dict.fromkeys(other for other in (closed.text, free.text) if other != text))
+        return Transcript(text, confidence, closed.words, in_grammar=True, alternatives=others, notes=notes)
 
-    def _near(self, text: str) -> tuple[str, ...]:
-        """Return the one sentence that differs from `text` in one word; none where several do: that is a guess."""
+    def _can_be_said(self, text: str) -> bool:
+        """Tell whether each word may follow the one before it, in a sentence no longer than the grammar's.
+
+        Sentences with slots are too many to list.
+        """
+        pairs = _pairs(text)
+        return 1 < len(pairs) <= self._longest + 1 and self._pairs.issuperset(pairs)
+
+    @property
+    def _lead_s(self) -> float:
+        return _QUIET_S if self._closed is not None else 0.0
+
+    def _near(self, text: str) -> str:
+        """Return the one sentence that is a word away from `text`; none where several are: that would be a guess."""
         words = text.split()
-        near = [
-            sentence
-            for sentence in self._sentences
-            if len(others := sentence.split()) == len(words) >= _SURE_WORDS
-            and sum(one != other for one, other in zip(words, others, strict=True)) == 1
-        ]
-        return tuple(near) if len(near) == 1 else ()
+        if len(words) < _SURE_WORDS:
+            return ""
+        near = [sentence for sentence in self._sentences if _is_one_word_away(words, sentence.split())]
+        return near[0] if len(near) == 1 else ""
 
     def _decode_freely(self) -> Transcript:
         recognizer = self._free
         words: list[Word] = []
         for at in range(0, len(self._audio), HEAR_RATE_HZ):
             if self._take(recognizer, bytes(self._audio[at : at + HEAR_RATE_HZ])):
-                words += _words(recognizer.Result())
-        return self._transcript([*words, *_words(recognizer.FinalResult())], in_grammar=False)
+                words += _words(recognizer.Result(), 0.0)
+        return self._transcript([*words, *_words(recognizer.FinalResult(), 0.0)], in_grammar=False)
 
     def _transcript(self, words: Sequence[Word], *, in_grammar: bool | None) -> Transcript:
         """Join words; `in_grammar` None: true if they are a sentence of the grammar."""
         text = _spoken([word.text for word in words])
         confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
         known = tuple(word for word in words if word.text != _UNKNOWN)
-        return Transcript(text, confidence, known, text in self._sentences if in_grammar is None else in_grammar)
+        return Transcript(text, confidence, known, self._can_be_said(text) if in_grammar is None else in_grammar)
 
     def _take(self, recognizer: Any, pcm: bytes) -> bool:  # noqa: ANN401 - vosk has no types
         try:
@@ -222,6 +244,8 @@ class VoskRecognizer:
             _logger.warning("%s does not know %s: sentences with them can't be heard", self.name, _listed(unknown))
         known = [text for text in (*grammar.sentences, *grammar.phrases) if text and unknown.isdisjoint(text.split())]
         self._sentences = frozenset(known)
+        self._longest = max((len(sentence.split()) for sentence in self._sentences), default=0)
+        self._pairs = frozenset(pair for sentence in self._sentences for pair in _pairs(sentence))
         if not known:
             _logger.warning("%s can say none of the grammar's sentences; it listens freely", self.name)
             return None
@@ -233,9 +257,32 @@ class VoskRecognizer:
         return self._recognizer(json.dumps(known))
 
 
-def _words(result: str) -> list[Word]:
+def _quiet() -> bytes:
+    noise = random.Random(0)  # noqa: S311 - the same every time
+    return array("h", (round(noise.gauss(0, _QUIET_DEVIATION)) for _ in range(int(_QUIET_S * HEAR_RATE_HZ)))).tobytes()
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Pairs of neighbours, the sentence's edges among them."""
+    return list(pairwise(["", *text.split(), ""]))
+
+
+def _is_one_word_away(words: Sequence[str], others: Sequence[str]) -> bool:
+    """Tell whether one word was exchanged, left out or put in."""
+    if abs(len(words) - len(others)) > 1 or words == others:
+        return False
+    same = 0
+    while same < min(len(words), len(others)) and words[same] == others[same]:
+        same += 1
+    rest, other_rest = words[same:], others[same:]
+    shorter = min(len(rest), len(other_rest))
+    tail = shorter if len(rest) != len(other_rest) else shorter - 1
+    return tail <= 0 or rest[-tail:] == other_rest[-tail:]
+
+
+def _words(result: str, offset_s: float) -> list[Word]:
     return [
-        Word(entry["word"], entry["start"], entry["end"], entry["conf"])
+        Word(entry["word"], max(0.0, entry["start"] - offset_s), max(0.0, entry["end"] - offset_s), entry["conf"])
         for entry in json.loads(result).get("result", ())
     ]
 

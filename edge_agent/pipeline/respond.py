@@ -92,7 +92,10 @@ class Responder:
         if not readings:
             return self._unclear()
         match = await self._match_lane.run(lambda: self._matcher.match(readings, forgiving=transcript.in_grammar))
-        return self._act(match) if match else self._generate(transcript.text)
+        if match is not None:
+            return self._act(match)
+        # A closed grammar can only say its own words: what fits no intent is then no sentence that someone said.
+        return self._unclear() if transcript.in_grammar else self._generate(transcript.text)
 
     async def answer_text(self, text: str) -> Answer:
         """Decide what the answer to typed text is; intents act here."""

@@ -110,7 +110,9 @@ def test_bad_usage_is_one_line(command_line: CommandLine) -> None:
 
 def test_intents_that_do_not_load_are_refused(command_line: CommandLine) -> None:
     """The file and what is wrong with it are named; `config check` finds it too."""
-    path = command_line.write("mine.yaml", "intents: {Greet: {data: [{sentences: ['hello {nobody}']}], action: {reply: hi}}}\n")
+    path = command_line.write(
+        "mine.yaml", "intents: {Greet: {data: [{sentences: ['hello {nobody}']}], action: {reply: hi}}}\n"
+    )
     env = {"EDGE_AGENT_INTENTS__PATHS": f'["{path}"]'}
     assert_one_complaint(command_line.run("ask", "hello", env=env), str(path), "nobody")
     assert_one_complaint(command_line.run("config", "check", env=env), str(path), "nobody")

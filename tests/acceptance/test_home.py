@@ -59,7 +59,7 @@ def spoken_time(moment: datetime) -> str:
     """Return the agent's answer for a time of day."""
     from edge_agent.reason.spoken import speech
 
-    return f"It's {speech('en').time(moment)}."
+    return f"It's {speech('en').time(moment)}".removesuffix(".") + "."
 
 
 @pytest.mark.parametrize("clip", ["home/play_the_beatles.wav", "home/porcupine.wav", "home/this_is_a_test.wav"])

@@ -22,7 +22,7 @@ def check(path: Path) -> str | None:
     try:
         session = LlamaSession(path, context_tokens=_CONTEXT_TOKENS, batch_tokens=_CONTEXT_TOKENS, threads=1, lean=True)
     except LlamaFailure as failure:
-        return str(failure)
+        return f"can't be loaded ({failure})"
     try:
         session.controls()
         tokens = session.tokenize("Hello there.", begin=True)[:_CONTEXT_TOKENS]
@@ -32,7 +32,7 @@ def check(path: Path) -> str | None:
         session.open_sampler(temperature=0, seed=0)
         session.piece(session.sample())
     except LlamaFailure as failure:
-        return str(failure)
+        return f"can't be used ({failure})"
     finally:
         session.close()
     return None

@@ -16,7 +16,7 @@ _logger = logging.getLogger(__name__)
 
 _ABORTED = 2
 _GGML_ERROR = 4
-_WHERE = re.compile(r"^(?:\w+: )*(?:error loading model: )?")
+_WHERE = re.compile(r"^(?:\w+: |error loading model: )*")
 _PIECE_BYTES = 256
 _TOP_K = 40
 _TOP_P = 0.95
@@ -24,11 +24,14 @@ _MIN_P = 0.05
 
 
 class LlamaFailure(Exception):  # noqa: N818 - internal: the adapter turns it into ModelError or GenerationError
-    """llama.cpp refused; the text is its own last complaint, or ours."""
+    """llama.cpp refused; the text is its own complaint, or ours."""
 
 
 class _Log:
-    """Routes llama.cpp's log, which belongs to the whole process, to ours; keeps the last complaint."""
+    """Routes llama.cpp's log, which belongs to the whole process, to ours.
+
+    Keeps the first complaint, of which later ones are the echo.
+    """
 
     def __init__(self, library: ModuleType) -> None:
         self.complaint = ""
@@ -36,11 +39,12 @@ class _Log:
         library.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _take(self, level: int, text: bytes, _data: object) -> None:
-        line = text.decode(errors="replace").strip()
+        # Names from a damaged file are quoted in it, control characters and all.
+        line = "".join(c if c.isprintable() else " " for c in text.decode(errors="replace")).strip()[:200]
         if not line:
             return
         _logger.debug("llama.cpp: %s", line)
-        if level == _GGML_ERROR and not line.startswith("llama_model_load_from_file"):
+        if level == _GGML_ERROR and not self.complaint:
             self.complaint = _WHERE.sub("", line)
 
 

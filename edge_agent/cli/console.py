@@ -68,7 +68,7 @@ class ConsoleView:
             return
         line = Text("   you  ", "bold cyan").append(report.heard, "default")
         if report.confidence is not None:
-            line.append(f"   {report.confidence:.0%} sure", "dim")
+            line.append(f"   {report.confidence:.0%}", "dim")
         self._console.print(line)
 
     def sentence_ready(self, _turn_id: int, sentence: str) -> None:
@@ -79,20 +79,17 @@ class ConsoleView:
         """Print how the turn went."""
         parts = [f"#{report.turn}"]
         if report.intent:
-            slots = " ".join(f"{name}={value}" for name, value in report.slots.items())
-            parts.append(f"{report.intent}({slots})")
+            parts.append(" ".join([report.intent, *(f"{name}={value}" for name, value in report.slots.items())]))
         elif report.source == "llm":
             parts.append("language model")
         if report.endpoint is not None:
-            parts.append(
-                f"endpoint: {report.endpoint.reason} after {report.endpoint.silence_s * 1000:.0f} ms of silence"
-            )
+            parts.append(f"ended by {report.endpoint.reason}, {report.endpoint.silence_s * 1000:.0f} ms of silence")
         parts += _durations(report.timings)
         if report.interrupted:
             parts.append("interrupted")
         if report.audio is not None:
             parts.append(str(report.audio))
-        self._console.print(Text("        " + " · ".join(parts), "dim"))
+        self._console.print(Text("        " + " · ".join(parts), "dim"), soft_wrap=True)
 
     def fault(self, message: str) -> None:
         """Print a fault."""
@@ -109,9 +106,9 @@ class ConsoleView:
 def _durations(timings: Timings) -> list[str]:
     parts = []
     if timings.asr_s is not None:
-        parts.append(f"recognized in {timings.asr_s * 1000:.0f} ms")
+        parts.append(f"heard in {timings.asr_s * 1000:.0f} ms")
     if timings.first_audio_s is not None and timings.endpoint_s is not None:
-        parts.append(f"first audio {(timings.first_audio_s - timings.endpoint_s) * 1000:.0f} ms after the endpoint")
+        parts.append(f"answered {(timings.first_audio_s - timings.endpoint_s) * 1000:.0f} ms after the endpoint")
     return parts
 
 

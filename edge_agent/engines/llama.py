@@ -111,7 +111,7 @@ class LlamaLanguageModel:
             raise GenerationError(self.name, str(failure)) from failure
 
     def interrupt(self) -> None:
-        """Make the step that is running return within milliseconds; its answer then ends. Any thread may call.
+        """Make the step that is running return before its next operation; its answer then ends. Any thread may call.
 
         Closing the generator alone waits for the step. Without effect where none is running.
         """

@@ -122,7 +122,7 @@ class LlamaSession:
         return self._abort.raw[0] != 0
 
     def interrupt(self) -> None:
-        """Make a running `evaluate` return within milliseconds, and further ones at once. Any thread may call."""
+        """Make a running `evaluate` return before its next operation, and further ones at once. Any thread may call."""
         self._abort[0] = b"\1"
 
     def resume(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "EDGE_AGENT_"
 SYSTEM_FILE = Path("/etc/edge-agent/config.toml")
-NOT_SETTINGS = frozenset({"CONFIG", "EXTRAS", "TEST_DATA", "REQUIRE_TEST_DATA"})
+NOT_SETTINGS = frozenset({"CONFIG", "EXTRAS", "TEST_DATA", "REQUIRE_TEST_DATA", "STRICT_SKIPS"})
 """Variables with our prefix that configure the installation or the tests instead."""
 _MAX_FILE_BYTES = 1_000_000
 

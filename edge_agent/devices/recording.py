@@ -57,10 +57,9 @@ class RecordingSource:
         """
         self._lane = Lane("recording")
         try:
-            self._info = await self._lane.run(lambda: check_recording(self._path))
-            self._file = await self._lane.run(lambda: self._path.open("rb"))
-        except AudioFileError:
-            self._lane.close()
+            await self._lane.run(self._open)
+        except BaseException:  # also cancelled meanwhile: what is opened then is closed behind it
+            self._close()
             raise
         return self
 
@@ -68,24 +67,22 @@ class RecordingSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-        if self._lane is not None:
-            self._lane.close()
+        self._close()
 
     async def frames(self) -> AsyncIterator[AudioChunk]:
         """Yield frames; the last one is filled up with silence.
 
         Raises:
-            AudioFileError: The file became shorter meanwhile.
+            AudioFileError: The file became shorter meanwhile, or its disk failed.
         """
         if self._lane is None or self._file is None or self._info is None:
             raise RuntimeError("a recording is read inside its context")
+        # Not `Lane.steps`: there is nothing to clean up when a reader goes away, and no lane to do it on by then.
         blocks = _blocks(self._info, self._file)
         due = time.monotonic()
         pending = b""
         try:
-            async for block in self._lane.steps(blocks):
+            while (block := await self._lane.run(lambda: next(blocks, None))) is not None:
                 pending += block
                 whole = len(pending) - len(pending) % FRAME_BYTES
                 for start in range(0, whole, FRAME_BYTES):
@@ -97,6 +94,24 @@ class RecordingSource:
                 yield self._frame(pending.ljust(FRAME_BYTES, b"\0"))
         except EOFError as error:
             raise AudioFileError(self._path, "became shorter while it was read") from error
+        except OSError as error:
+            raise AudioFileError(self._path, f"can't be read: {error.strerror}") from error
+
+    def _open(self) -> None:
+        """On the lane."""
+        self._info = check_recording(self._path)
+        try:
+            self._file = self._path.open("rb")
+        except OSError as error:
+            raise AudioFileError(self._path, f"can't be read: {error.strerror}") from error
+
+    def _close(self) -> None:
+        if self._lane is not None:
+            self._lane.close()  # first: a read may be going on, whose reader was cancelled
+            self._lane = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     async def _pace(self, due: float) -> float:
         """Wait until the frame has "been spoken"; return when the next one is due.

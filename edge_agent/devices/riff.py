@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
-_UNKNOWN_SIZE = 0x7FFFFF00
-"""Sizes from here on, and 0, are what programs that write into a pipe put where they can't know better."""
+_UNKNOWN_SIZE = 0x7FFFF000
+"""Sizes from here on (SoX: this one, arecord 2³¹, FFmpeg 2³²-1), and 0, stand for "unknown": a pipe was written to."""
 _MAX_CHUNKS = 256
 _MAX_CHANNELS = 64
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 384_000
 _OTHER_KINDS = {
     b"ID3": "an MP3 file",
     b"\xff\xfb": "an MP3 file",
+    b"\xff\xfa": "an MP3 file",
+    b"\xff\xf3": "an MP3 file",
+    b"\xff\xf2": "an MP3 file",
     b"OggS": "an Ogg file",
     b"fLaC": "a FLAC file",
     b"RIFX": "a big-endian RIFX file",
@@ -60,6 +63,7 @@ _KINDS = {
     (_FLOAT, 32): SampleKind.F32,
     (_FLOAT, 64): SampleKind.F64,
 }
+_OTHER_CODES = {0x0002: "ADPCM", 0x0006: "A-law", 0x0007: "µ-law", 0x0011: "IMA ADPCM", 0x0031: "GSM", 0x0055: "MP3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ def check_recording(path: Path) -> RecordingInfo:
         AudioFileError: It is absent, no WAV file, truncated, empty, or of a kind that can't be read.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise AudioFileError(path, "is not a regular file; record into a WAV file first")  # a pipe would block
         with path.open("rb") as file:
             return _Header(path, file).read()
     except IsADirectoryError as error:
@@ -144,7 +150,8 @@ class _Header:
             raise self._refuse(f"has an impossible number of channels ({channels}); it is damaged")
         kind = _KINDS.get((code, bits))
         if kind is None:
-            raise self._refuse(f"has samples of {bits} bits in WAV format {code:#06x}, which can't be read; {_CONVERT}")
+            coding = _OTHER_CODES.get(code, f"{bits}-bit samples of WAV format {code:#06x}")
+            raise self._refuse(f"holds {coding}, which can't be read; {_CONVERT}")
         if block_bytes != channels * kind.size_bytes:
             raise self._refuse(
                 f"says a frame has {block_bytes} bytes instead of {channels * kind.size_bytes}; it is damaged"

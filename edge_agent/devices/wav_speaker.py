@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import wave
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from edge_agent.audio import SAMPLE_BYTES
 from edge_agent.errors import AudioFileError
@@ -93,6 +93,7 @@ class WavSpeaker(DiscardingSpeaker):
         self._path = path
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._lane = Lane("wav")
+        self._raw: BinaryIO | None = None
         self._file: wave.Wave_write | None = None
         self._rate_hz = 0
         self._resamplers: dict[int, StreamResampler] = {}
@@ -127,7 +128,9 @@ class WavSpeaker(DiscardingSpeaker):
         try:
             if self._file is None:
                 self._rate_hz = chunk.rate_hz
-                self._file = wave.open(str(self._partial), "wb")  # noqa: SIM115 - closed in _finish
+                # Opened here and not by `wave`, which leaves half an object behind where that fails.
+                self._raw = self._partial.open("wb")
+                self._file = wave.open(self._raw, "wb")  # noqa: SIM115 - closed in _finish
                 self._file.setparams((1, SAMPLE_BYTES, chunk.rate_hz, 0, "NONE", ""))
             resampler = self._resamplers.setdefault(chunk.rate_hz, StreamResampler(chunk.rate_hz, self._rate_hz))
             self._file.writeframes(resampler.feed(to_samples(chunk.pcm)).astype("<i2").tobytes())
@@ -135,7 +138,7 @@ class WavSpeaker(DiscardingSpeaker):
             raise self._refuse(error) from error
 
     def _finish(self) -> None:
-        if self._file is None:
+        if self._file is None or self._raw is None:
             return
         try:
             for rate_hz, resampler in self._resamplers.items():
@@ -144,10 +147,12 @@ class WavSpeaker(DiscardingSpeaker):
 
                     self._file.writeframes(resampler.feed(to_samples(b""), last=True).astype("<i2").tobytes())
             self._file.close()
+            self._raw.close()
             self._partial.replace(self._path)
         except OSError as error:
             raise self._refuse(error) from error
         finally:
+            self._raw.close()
             self._partial.unlink(missing_ok=True)
 
     def _refuse(self, error: OSError) -> AudioFileError:

@@ -41,8 +41,9 @@ class PlaybackBuffer:
         self._gain = gain
         self._target = gain
         self._last = 0
+        self._is_silent = True
         self._taken = 0
-        self._played_s = 0.0
+        self._on_way_s = 0.0
         self._ends_at = now
 
     @property
@@ -63,9 +64,7 @@ class PlaybackBuffer:
     def played_s(self, now: float) -> float:
         """Seconds that have left the device."""
         with self._lock:
-            # Drivers' latencies jitter: what was played stays played.
-            self._played_s = max(self._played_s, self._taken / self.rate_hz - self._in_device_s(now))
-            return self._played_s
+            return self._taken / self.rate_hz - self._in_device_s(now)
 
     def append(self, samples: NDArray[np.int16]) -> None:
         """Queue samples."""
@@ -92,15 +91,20 @@ class PlaybackBuffer:
             taken = len(pcm) // SAMPLE_BYTES
             if taken:
                 latency_s = min(max(latency_s, 0.0), _LONGEST_LATENCY_S)
+                # Drivers' latencies jitter: what was over stays over.
+                self._on_way_s = self._in_device_s(now) + taken / self.rate_hz
                 self._ends_at = now + latency_s + taken / self.rate_hz
                 self._taken += taken
-        if not taken and not self._last:
+        if self._is_silent:
+            self._gain = self._target  # there is nothing that could click
+        if not taken and self._is_silent:
             return bytes(frames * self._channels * SAMPLE_BYTES), False
         played = np.zeros(frames, np.int16)
         played[:taken] = self._amplified(to_samples(pcm))
         if taken < frames:
             self._fade(played, taken)
         self._last = int(played[-1])
+        self._is_silent = taken < frames and self._last == 0
         if self._channels > 1:
             played = np.repeat(played, self._channels)
         return played.astype("<i2").tobytes(), taken > 0
@@ -123,4 +127,4 @@ class PlaybackBuffer:
         played[taken : taken + length] = np.linspace(last, 0, length + 1)[1:].astype(np.int16)
 
     def _in_device_s(self, now: float) -> float:
-        return min(max(self._ends_at - now, 0.0), self._taken / self.rate_hz)
+        return min(max(self._ends_at - now, 0.0), self._on_way_s)

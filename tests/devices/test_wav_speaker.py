@@ -1,0 +1,194 @@
+"""Files, and nothing, for a speaker."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import wave
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge_agent.audio import AudioChunk, silence
+from edge_agent.devices.wav_speaker import DiscardingSpeaker, WavSpeaker
+from edge_agent.errors import AudioFileError
+
+
+def tone(rate_hz: int, seconds: float, hz: float = 400.0) -> AudioChunk:
+    """Return a sine at half of full scale."""
+    samples = 16_384 * np.sin(2 * math.pi * hz * np.arange(round(rate_hz * seconds)) / rate_hz)
+    return AudioChunk(samples.astype("<i2").tobytes(), rate_hz)
+
+
+def read(path: Path) -> tuple[int, bytes]:
+    """Return a mono 16-bit file's rate and samples."""
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+        return file.getframerate(), file.readframes(file.getnframes())
+
+
+def files_in(directory: Path) -> list[Path]:
+    """Return all files, hidden ones too."""
+    return list(directory.iterdir())
+
+
+async def test_file_holds_what_was_spoken(tmp_path: Path) -> None:
+    """Chunk after chunk, at the first one's rate, sample for sample."""
+    path = tmp_path / "reply.wav"
+    chunks = [tone(22_050, 0.1), tone(22_050, 0.25)]
+    async with WavSpeaker(path, fast=True) as speaker:
+        for chunk in chunks:
+            await speaker.write(chunk)
+        await speaker.drain()
+        assert speaker.played_s == pytest.approx(0.35, abs=1e-4)
+        assert speaker.pending_s == 0.0
+
+    assert read(path) == (22_050, chunks[0].pcm + chunks[1].pcm)
+
+
+async def test_another_rate_is_resampled_to_the_first(tmp_path: Path) -> None:
+    """A second voice (22 kHz) after the first (16 kHz) keeps its length and its pitch."""
+    path = tmp_path / "reply.wav"
+    async with WavSpeaker(path, fast=True) as speaker:
+        await speaker.write(silence(0.5, 16_000))
+        for _ in range(5):
+            await speaker.write(tone(22_050, 0.2))  # 80 whole periods: the pieces join
+
+    rate_hz, pcm = read(path)
+    samples = np.frombuffer(pcm, "<i2")
+    assert rate_hz == 16_000
+    assert len(samples) == pytest.approx(1.5 * 16_000, abs=2)
+    spectrum = np.abs(np.fft.rfft(samples[8_000:]))
+    assert np.argmax(spectrum) * 16_000 / len(samples[8_000:]) == pytest.approx(400, abs=1)
+
+
+async def test_nothing_spoken_leaves_no_file(tmp_path: Path) -> None:
+    """A turn without an answer has no WAV file."""
+    async with WavSpeaker(tmp_path / "reply.wav", fast=True):
+        pass
+
+    assert files_in(tmp_path) == []
+
+
+async def test_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    """Until the speaker is closed the old file stands; afterwards the new one, and no other."""
+    path = tmp_path / "reply.wav"
+    path.write_bytes(b"old")
+    async with WavSpeaker(path, fast=True) as speaker:
+        await speaker.write(tone(16_000, 0.1))
+        assert path.read_bytes() == b"old"
+
+    assert read(path) == (16_000, tone(16_000, 0.1).pcm)
+    assert files_in(tmp_path) == [path]
+
+
+async def test_file_is_whole_after_an_error(tmp_path: Path) -> None:
+    """What was said before something failed is kept, and no thread is."""
+    path = tmp_path / "reply.wav"
+
+    async def fail() -> None:
+        async with WavSpeaker(path, fast=True) as speaker:
+            await speaker.write(tone(16_000, 0.1))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
+
+    assert read(path)[1] == tone(16_000, 0.1).pcm
+    assert not [thread.name for thread in threading.enumerate() if "wav" in thread.name]
+
+
+async def test_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    """One line with the file and the reason; nothing is left of the attempt."""
+    path = tmp_path / "missing" / "reply.wav"
+    async with WavSpeaker(path, fast=True) as speaker:
+        with pytest.raises(AudioFileError, match=r"reply\.wav: can't be written: No such file or directory"):
+            await speaker.write(tone(16_000, 0.1))
+
+    assert files_in(tmp_path) == []
+
+
+async def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up is an error at the next write."""
+
+    def fill_up(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with WavSpeaker(tmp_path / "reply.wav", fast=True) as speaker:
+        await speaker.write(tone(16_000, 0.1))
+        monkeypatch.setattr(wave.Wave_write, "writeframes", fill_up)
+        with pytest.raises(AudioFileError, match="can't be written: No space left on device"):
+            await speaker.write(tone(16_000, 0.1))
+        monkeypatch.undo()
+
+
+class VirtualTime:
+    """A clock that moves when somebody waits on it, for one reader."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1_000.0
+        self._held = False
+        module = "edge_agent.devices.wav_speaker"
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: self.now_s))
+        monkeypatch.setattr(f"{module}.asyncio", SimpleNamespace(Event=asyncio.Event, timeout=self.timeout))
+
+    def hold(self) -> None:
+        """Let waits last until something else ends them."""
+        self._held = True
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        """Time out at once, with the time gone by."""
+        if self._held:
+            return asyncio.timeout(None)
+        self.now_s += seconds
+        return asyncio.timeout(0)
+
+
+async def test_paced_speaker_takes_as_long_as_the_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`write` waits beyond 2 s pending, `drain` to the end, and the position follows."""
+    clock = VirtualTime(monkeypatch)
+    async with DiscardingSpeaker(fast=False) as speaker:
+        await speaker.write(silence(3.0, 16_000))
+        assert clock.now_s == 1_000.0
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.0, 3.0))
+
+        await speaker.write(silence(1.0, 22_050))
+        assert clock.now_s == pytest.approx(1_001.0)
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((1.0, 3.0))
+
+        await speaker.drain()
+        assert clock.now_s == pytest.approx(1_004.0)
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((4.0, 0.0))
+
+        clock.now_s += 10.0  # a pause between sentences counts for nothing
+        await speaker.write(silence(0.5, 16_000))
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((4.0, 0.5))
+
+
+async def test_flush_ends_the_wait_and_counts_what_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was cut off is neither played nor pending; a waiting `drain` returns."""
+    clock = VirtualTime(monkeypatch)
+    async with DiscardingSpeaker(fast=False) as speaker:
+        await speaker.write(silence(2.0, 16_000))
+        clock.hold()
+        draining = asyncio.create_task(speaker.drain())
+        await asyncio.sleep(0)
+        clock.now_s += 0.75
+        assert not draining.done()
+
+        speaker.flush()
+        await draining
+
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.75, 0.0))
+
+
+async def test_fast_speaker_does_not_wait() -> None:
+    """An hour is played at once."""
+    async with DiscardingSpeaker(fast=True) as speaker:
+        await speaker.write(silence(3600.0, 1_000))
+        await speaker.drain()
+
+        assert (speaker.played_s, speaker.pending_s) == (3600.0, 0.0)

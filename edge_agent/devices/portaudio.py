@@ -227,9 +227,14 @@ def refresh_devices() -> bool:
 
 
 def _reason(error: Exception | None) -> str:
-    """Return PortAudio's own words, without sounddevice's prefix and numbers."""
-    text = str(error.args[0] if error is not None and error.args else error)
-    return text.split(": ", 1)[-1].splitlines()[0] if text else "no reason given"
+    """Return the driver's words, or else PortAudio's, without sounddevice's prefix and numbers."""
+    match error.args if error is not None else ():
+        case (_, _, (_, _, str(driver))) if driver:
+            return driver.splitlines()[0]
+        case (text, *_):
+            return str(text).split(": ", 1)[-1].splitlines()[0]
+        case _:
+            return "no reason given"
 
 
 @contextmanager

@@ -21,6 +21,8 @@ _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 _UNKNOWN_SIZE = 0x7FFFF000
 """Sizes from here on (SoX: this one, arecord 2³¹, FFmpeg 2³²-1), and 0, stand for "unknown": a pipe was written to."""
 _MAX_CHUNKS = 256
+_FORMAT_BYTES = 40
+"""What there is to know of a format: WAVEFORMATEXTENSIBLE; the shortest has 16."""
 _MAX_CHANNELS = 64
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 384_000
 _OTHER_KINDS = {
@@ -130,7 +132,7 @@ class _Header:
             name, length = head[:4], int.from_bytes(head[4:], "little")
             body = self._file.tell()
             if name == b"fmt ":
-                layout = self._layout(self._file.read(min(length, 64)), length)
+                layout = self._layout(self._file.read(min(length, _FORMAT_BYTES)), length)
             elif name == b"data":
                 if layout is None:
                     raise self._refuse("has audio data before its format; it is damaged")
@@ -139,7 +141,7 @@ class _Header:
         raise self._refuse("has no audio data; it is damaged")
 
     def _layout(self, body: bytes, length: int) -> tuple[int, int, SampleKind]:
-        if length < 16 or len(body) < 16:  # noqa: PLR2004 - WAVEFORMAT's length
+        if len(body) < max(16, min(length, _FORMAT_BYTES)):
             raise self._refuse("is truncated in its format; copy or record it again")
         code, channels, rate_hz, _, block_bytes, bits = struct.unpack("<HHIIHH", body[:16])
         if code == _EXTENSIBLE and len(body) >= 26:  # noqa: PLR2004 - up to the sub-format's code

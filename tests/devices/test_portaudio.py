@@ -154,7 +154,7 @@ def test_a_refused_device_makes_no_noise(pulse_rig: PulseRig) -> None:
     )
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
-    assert done.stdout.startswith("agent_mic: can't be opened: ")
+    assert done.stdout.startswith("agent_mic: can't be opened: Input/output error")
 
 
 def test_a_machine_without_hardware_is_described(

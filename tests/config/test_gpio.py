@@ -63,3 +63,14 @@ def test_a_sensitivity_beyond_0_to_1_is_refused(tmp_path: Path, value: str) -> N
     """For all words and for a single one."""
     [line] = problems_of(tmp_path, f"[activation]\nsensitivity = {value}\n")
     assert line.startswith("activation.sensitivity: sensitivity is from 0 (strict) to 1 (eager)")
+
+
+def test_the_documents_example_is_a_configuration(tmp_path: Path) -> None:
+    """What docs/gpio.md shows can be copied."""
+    text = (Path(__file__).parents[2] / "docs" / "gpio.md").read_text(encoding="utf-8")
+    path = tmp_path / "config.toml"
+    path.write_text(text.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    gpio = load_config(path, {}).gpio
+    assert gpio.button is not None
+    assert gpio.light is not None
+    assert set(gpio.outputs) == {"lamp", "fan"}

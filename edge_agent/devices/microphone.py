@@ -21,6 +21,9 @@ _QUEUED_S = 1.0
 """What is kept for a consumer that is late; older audio is dropped."""
 _SILENT_S = 2.0
 """A microphone that delivers nothing for so long is lost: PortAudio does not always notice."""
+_FIRST_S = 5.0
+"""The same for the first sound after opening: a PulseAudio monitor that rested gives its first block after up to
+2.04 s (measured: its resting block is 2 s long), and USB and Bluetooth devices wake up, too."""
 _LATENCY_S = 0.06
 """The device's buffer: how late the callback may be, while others hold the interpreter, before samples are lost.
 With more of it ALSA hands over two blocks at a time (measured at 80 ms)."""
@@ -87,14 +90,16 @@ class Microphone:
         """
         to_mono = _converter(self._format)
         pending = b""
+        patience_s = _FIRST_S
         while True:
             try:
-                async with asyncio.timeout(_SILENT_S):
+                async with asyncio.timeout(patience_s):
                     block, captured_at = await self._blocks.get()
             except TimeoutError as error:
-                raise DeviceError(self._name, f"delivers no sound for {_SILENT_S:.0f} s") from error
+                raise DeviceError(self._name, f"delivers no sound for {patience_s:.0f} s") from error
             except ChannelClosedError as error:
                 raise DeviceError(self._name, "was lost; is it still connected?") from error
+            patience_s = _SILENT_S
             pending += to_mono(block)
             whole = len(pending) - len(pending) % FRAME_BYTES
             for start in range(0, whole, FRAME_BYTES):

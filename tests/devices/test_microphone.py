@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from pulse_rig import PulseRig
 from sounds import babble, load, save, similarity
 
-from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk
+from edge_agent.audio import FRAME_BYTES, FRAME_SAMPLES, HEAR_RATE_HZ, AudioChunk
 from edge_agent.devices import microphone as module
 from edge_agent.devices.microphone import Microphone
 from edge_agent.devices.portaudio import AudioDevice, Kind, StreamFormat, refresh_devices
@@ -150,6 +152,33 @@ async def test_a_microphone_that_is_plugged_in_again_is_heard(sound_system: Puls
     assert refresh_devices()
     async with Microphone(sound_system.microphone) as microphone:
         assert len((await anext(microphone.frames())).pcm) == FRAME_BYTES
+
+
+async def test_the_first_sound_may_take_longer_than_a_gap(
+    sound_system: PulseRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that wakes up slowly (2 s: more than a gap may last) is not taken for lost; one that falls silent is."""
+    monkeypatch.setattr(module, "_SILENT_S", 0.2)
+
+    class SlowStream:
+        """Delivers one block, late, and no more."""
+
+        def __init__(self, callback: Callable[..., None]) -> None:
+            times = SimpleNamespace(currentTime=0.0, inputBufferAdcTime=0.0)
+            arguments = (bytes(FRAME_BYTES), FRAME_SAMPLES, times, SimpleNamespace(input_overflow=False))
+            self.timer = threading.Timer(0.6, callback, arguments)
+            self.timer.start()
+
+    def open_slowly(device: AudioDevice, build: Callable[[object], object]) -> object:
+        return build(SimpleNamespace(RawInputStream=lambda callback, **_: SlowStream(callback)))
+
+    monkeypatch.setattr(module, "open_stream", open_slowly)
+    monkeypatch.setattr(module, "close_stream", lambda stream: stream.timer.join())
+    async with Microphone(sound_system.microphone) as microphone:
+        frames = microphone.frames()
+        assert (await anext(frames)).pcm == bytes(FRAME_BYTES)
+        with pytest.raises(DeviceError, match="delivers no sound for 0 s"):
+            await anext(frames)
 
 
 async def test_a_sound_system_that_hangs_is_left(sound_system: PulseRig) -> None:

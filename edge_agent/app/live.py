@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.ears import Ears
     from edge_agent.pipeline.observer import Observer
     from edge_agent.pipeline.turn import State
+    from edge_agent.runtime.lane import Lane
 
 _log = logging.getLogger(__name__)
 
@@ -97,14 +98,16 @@ async def _serve(config: Config, observer: Observer) -> None:
             )
             _log.info("hears with %s, speaks with %s", voice.recognizer_name, voice.synthesizer_name)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_hear_loop(config.audio.input_device, voice, observers), name="hear.capture")
+                tasks.create_task(
+                    _hear_loop(config.audio.input_device, voice, observers, lanes.capture), name="hear.capture"
+                )
                 tasks.create_task(ringing.ring_loop(voice.runner), name="timers.ring")
                 if config.gpio.button is not None and brain.pin_factory is not None:
                     button = await stack.enter_async_context(TalkButton(config.gpio.button, brain.pin_factory))
                     tasks.create_task(_button_loop(button, voice.ears), name="button")
 
 
-async def _hear_loop(device: str, voice: Voice, observer: Observer) -> None:
+async def _hear_loop(device: str, voice: Voice, observer: Observer, lane: Lane) -> None:
     """Listen to the microphone for ever; reopen it, with a growing pause, when it is absent or lost."""
     retry_s = _FIRST_RETRY_S
     while True:
@@ -120,7 +123,7 @@ async def _hear_loop(device: str, voice: Voice, observer: Observer) -> None:
             observer.fault(message)
         await asyncio.sleep(retry_s)
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
-        await asyncio.to_thread(refresh_devices)
+        await lane.run(refresh_devices)
 
 
 async def _button_loop(button: TalkButton, ears: Ears) -> None:
@@ -131,4 +134,4 @@ async def _button_loop(button: TalkButton, ears: Ears) -> None:
             case ButtonEvent.RELEASED:
                 await ears.release()
             case ButtonEvent.HELD:
-                ears.toggle_mute()
+                ears.hold()

@@ -41,7 +41,7 @@ class ButtonConfig(Section):
     """A push button between a pin and ground."""
 
     pin: int = Field(ge=0, le=53, description="BCM number of the pin.")
-    hold_s: float = Field(2.0, gt=0, le=10, description="Held this long, the button mutes or unmutes instead.")
+    hold_s: float = Field(2.0, gt=0, le=10, description="Held this long in silence, the button mutes or unmutes.")
     bounce_s: float = Field(0.05, ge=0, le=0.5, description="Contact bounce that is ignored.")
 
 

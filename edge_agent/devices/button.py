@@ -34,7 +34,7 @@ class PressDetector:
     """Levels to events, on no clock of its own.
 
         level    ▁▁▁█▁█████▁█▁▁▁▁▁▁▁▁▁▁▁▁▁██████████████████▁▁▁
-        events      pressed  released     pressed   held (and nothing when it is let go)
+        events      pressed  released     pressed    held     released
 
     A change is believed at once; those in the `bounce_s` after it are not, and the level found then is.
 
@@ -73,7 +73,6 @@ class PressDetector:
                 events += self._believe(due_at)
             else:
                 self._held_at = None
-                self._release_counts = False
                 events.append(ButtonEvent.HELD)
         return events
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_SPEAKING_S = 0.2
+"""Speech since the button was pressed that makes a long press a long sentence and not a wish to mute."""
+
 
 class Ears:
     """Listens to one source after the other for a runner.
@@ -61,6 +64,7 @@ class Ears:
         self._wake_lane = wake_lane
         self._listen_s = listen_s
         self._listened_s = 0.0
+        self._spoken_s = 0.0
         self._lag_s = 0.0
         self._button_down = False
         runner.on_reset_hearing = self._reset
@@ -90,8 +94,10 @@ class Ears:
         self._button_down = False
         await self._pass_on(self._endpointer.end(EndpointReason.BUTTON))
 
-    def toggle_mute(self) -> None:
-        """The button was held: mute or unmute the microphone."""
+    def hold(self) -> None:
+        """The button was held: mute or unmute the microphone, unless someone is speaking into it."""
+        if self._button_down and self._spoken_s >= _SPEAKING_S:
+            return
         self._button_down = False
         self._runner.post(MuteChanged(not self._runner.muted))
 
@@ -105,6 +111,7 @@ class Ears:
         self._endpointer.reset()
         self._vad.reset()
         self._listened_s = 0.0
+        self._spoken_s = 0.0
         self._button_down = False
 
     async def _hear(self, frame: AudioChunk) -> None:
@@ -115,6 +122,7 @@ class Ears:
             if self._button_down and not self._endpointer.in_utterance:
                 await self._pass_on([self._endpointer.begin()])
             is_speech = self._vad.is_speech(frame)
+            self._spoken_s += frame.duration_s if is_speech else 0.0
             await self._pass_on(self._endpointer.push(frame, is_speech=is_speech, held=self._button_down))
             self._lapse(frame.duration_s)
         elif self._wake is not None and self._wake_lane is not None:

@@ -55,15 +55,15 @@ def test_a_press_shorter_than_the_bounce_is_released_when_it_settled() -> None:
     assert events_of("..#.........") == [(0.02, PRESSED), (0.07, RELEASED)]
 
 
-def test_a_hold_is_told_once_and_its_release_is_not() -> None:
-    """After `hold_s` comes held; letting go then says nothing."""
-    assert events_of("." + "#" * 250 + "." * 20) == [(0.01, PRESSED), (1.01, HELD)]
+def test_a_hold_is_told_once_and_then_its_release() -> None:
+    """After `hold_s` comes held; what letting go means then is for the listener to say."""
+    assert events_of("." + "#" * 250 + "." * 20) == [(0.01, PRESSED), (1.01, HELD), (2.51, RELEASED)]
 
 
 def test_the_press_after_a_hold_is_an_ordinary_one() -> None:
     """A hold leaves no trace."""
     events = events_of("." + "#" * 120 + "." * 20 + "#" * 20 + "." * 20)
-    assert [event for _, event in events] == [PRESSED, HELD, PRESSED, RELEASED]
+    assert [event for _, event in events] == [PRESSED, HELD, RELEASED, PRESSED, RELEASED]
 
 
 def test_a_button_that_is_down_at_start_counts_from_its_next_press() -> None:
@@ -72,10 +72,10 @@ def test_a_button_that_is_down_at_start_counts_from_its_next_press() -> None:
 
 
 def test_a_late_loop_tells_what_was_due_in_order() -> None:
-    """Time that passed unseen is caught up with: first the hold, then nothing for the release."""
+    """Time that passed unseen is caught up with: first the hold, then the release."""
     detector = PressDetector(bounce_s=0.05, hold_s=1.0)
     assert detector.change(down=True, now_s=0.0) == [PRESSED]
-    assert detector.change(down=False, now_s=5.0) == [HELD]
+    assert detector.change(down=False, now_s=5.0) == [HELD, RELEASED]
     assert detector.pass_time(9.0) == []
     assert detector.deadline is None
 
@@ -107,14 +107,14 @@ async def test_edges_from_the_drivers_thread_reach_the_loop(factory: Factory) ->
 
 
 async def test_a_hold_comes_by_itself(factory: Factory) -> None:
-    """Nothing but time has to pass; the release that follows is silent."""
+    """Nothing but time has to pass; the release follows."""
     async with TalkButton(ButtonConfig(pin=23, hold_s=0.02, bounce_s=0), factory) as button:
         pin = factory.pin(23)
         pin.drive_low()
         assert await next_of(button, 2) == [PRESSED, HELD]
         pin.drive_high()
         pin.drive_low()
-        assert await next_of(button, 1) == [PRESSED]
+        assert await next_of(button, 2) == [RELEASED, PRESSED]
 
 
 async def test_a_reader_that_sleeps_costs_no_memory(factory: Factory) -> None:

@@ -202,10 +202,26 @@ async def test_the_button_stops_an_answer_and_only_what_was_heard_is_remembered(
     assert it.responder.remembered == [("tell me", "one two.")]
 
 
+async def test_a_long_sentence_with_the_button_down_is_no_hold() -> None:
+    """Held, but speaking: it is heard to its end, and nothing is muted."""
+    async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(["ok."]), mode="button") as it:
+        await it.hear(it.ears.press, "#" * 60, it.ears.hold, "#" * 40, it.ears.release, "." * 5)
+    (turn,) = it.notebook.turns
+    assert (turn.heard, it.runner.muted) == ("yes", False)
+
+
+async def test_holding_the_button_in_silence_takes_the_turn_back_and_mutes() -> None:
+    """The press began to listen; the hold mutes, and letting go then means nothing."""
+    async with scene(ScriptedRecognizer(), ScriptedResponder(), mode="button") as it:
+        await it.hear(it.ears.press, "." * 100, it.ears.hold, "." * 10, it.ears.release, UTTERANCE)
+        assert it.runner.muted
+    assert it.notebook.turns == []
+
+
 async def test_holding_the_button_mutes_the_microphone() -> None:
     """Muted, speech makes no turn; unmuted, it does again."""
     async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(["ok."])) as it:
-        await it.hear(it.ears.toggle_mute, UTTERANCE, it.ears.toggle_mute, UTTERANCE)
+        await it.hear(it.ears.hold, UTTERANCE, it.ears.hold, UTTERANCE)
     assert len(it.notebook.turns) == 1
 
 

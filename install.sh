@@ -208,6 +208,7 @@ pulseaudio          null sinks that stand in for microphone and speaker
 pulseaudio-utils    sets them up (pactl)
 libasound2-plugins  lets PortAudio open them
 mosquitto           the MQTT broker that tests publish to
+sox                 writes the WAV header of unknown length that a pipe gets
 END
   fi
 }

@@ -230,7 +230,7 @@ install_debian_packages() {
   if ((EUID != 0)); then
     command -v sudo >/dev/null || fail "${#names[@]} Debian packages are missing, and this is neither root nor is there sudo." "As root: apt-get install --no-install-recommends ${names[*]}"
     say 'sudo is needed to install them; it may ask for your password.'
-    sudo -v || fail 'sudo said no.' "As root: apt-get install --no-install-recommends ${names[*]}"
+    sudo true || fail 'sudo said no.' "As root: apt-get install --no-install-recommends ${names[*]}"
     as_root=(sudo)
   fi
   # A source that is down may not be one of those that matter: installing will tell.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _SYSTEM_STATE = Path("/var/lib/edge-agent")
 _SYSTEM_CACHE = Path("/var/cache/edge-agent")
+_VOSK_CODES = {"zh": "cn", "ja": "jp", "uk": "ua"}
+"""Languages that the names of Vosk's models give a country's code instead: vosk-model-small-cn-0.22."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
 
 def find_vosk_model(models: Path, language: str) -> Path | None:
     """Return the first Vosk model directory for `language` below `models`/vosk, by name."""
+    codes = {language, _VOSK_CODES.get(language, language)}
     folders = sorted(path for path in models.glob("vosk/*") if path.is_dir())
-    return next((path for path in folders if language in path.name.lower().split("-")), None)
+    return next((path for path in folders if codes.intersection(path.name.lower().split("-"))), None)
 
 
 def find_piper_voice(models: Path, language: str) -> Path | None:

@@ -25,33 +25,35 @@ LANGUAGE = "en"
 _LOAD_TIMEOUT_S = 90.0
 _SEND_TIMEOUT_S = 5.0
 _FINISH_TIMEOUT_S = 20.0
-_FRAME_S = 0.01
-_PADDING_S = 0.3
-_LONGEST_WORD_FRAMES = 120
+_LONGEST_WORD_S = 1.2
 """Steady noise becomes a word or two that last for seconds; nobody's words take 1.2 s on average."""
-_ACOUSTIC, _LANGUAGE, _BIAS = 1.75, 3.4, 13.5
+_LANGUAGE_CEILING = -1.3
+_WORDS_CEILING = 10
 
 
-def confidence_of(acoustic: float, language: float) -> float:
+def confidence_of(acoustic: float, language: float, words: int) -> float:
     """Return 0 to 1: how likely it is that a closed reading is what was said.
 
-    A logistic regression over two features, neither of which suffices alone: noisy speech fits the models badly though
-    understood, and words forced on other speech fit but follow each other as no template has it.
+    A logistic regression over three features, none of which suffices alone: noisy speech fits the models badly though
+    understood; words forced on other speech fit, but follow each other as no template has it; and a few words are
+    found by chance sooner than many. Fitted on 178 recorded and synthesized utterances, of which 72 were in the
+    grammar; on as many others, at 0.4: 1 of 142 wrongly accepted, 4 of 72 wrongly rejected.
 
     Args:
         acoustic: Mean log-likelihood of a frame within words, relative to the best state of each frame.
-        language: Mean log-probability of a word in the language model.
+        language: Mean log-probability of a word in the language model; above -1.3 it says no more.
+        words: How many words there are; above 10 it says no more.
     """
-    return 1 / (1 + math.exp(-(_ACOUSTIC * acoustic + _LANGUAGE * language + _BIAS)))
+    evidence = 3.5 * acoustic + 3.9 * min(language, _LANGUAGE_CEILING) + 0.38 * min(words, _WORDS_CEILING) + 15.2
+    return 1 / (1 + math.exp(-evidence))
 
 
-def _word(heard: dict[str, Any], language: float) -> Word:
-    frames = heard["last"] - heard["first"] + 1
+def _word(heard: dict[str, Any], confidence: float) -> Word:
     return Word(
         text=heard["text"],
-        start_s=max(0.0, heard["first"] * _FRAME_S - _PADDING_S),
-        end_s=max(0.0, (heard["last"] + 1) * _FRAME_S - _PADDING_S),
-        confidence=confidence_of(heard["acoustic"] / frames, language),
+        start_s=max(0.0, heard["start_s"]),
+        end_s=max(0.0, heard["end_s"]),
+        confidence=confidence,
     )
 
 
@@ -134,10 +136,10 @@ class PocketSphinxRecognizer:
         text = " ".join(word["text"] for word in heard)
         if not text:
             return Transcript(text="", confidence=0.0)
-        frames = sum(word["last"] - word["first"] + 1 for word in heard)
-        acoustic = sum(word["acoustic"] for word in heard) / frames
+        spoken_s = sum(word["end_s"] - word["start_s"] for word in heard)
+        acoustic = sum(word["acoustic"] * (word["end_s"] - word["start_s"]) for word in heard) / spoken_s
         language = readings["language"]
-        confidence = 0.0 if frames > _LONGEST_WORD_FRAMES * len(heard) else confidence_of(acoustic, language)
+        confidence = 0.0 if spoken_s > _LONGEST_WORD_S * len(heard) else confidence_of(acoustic, language, len(heard))
         notes = {"acoustic": acoustic, "language": language}
         if self._grammar is not None and confidence < self._config.min_confidence:
             _log.debug("rejected %r: confidence %.2f", text, confidence)
@@ -145,7 +147,7 @@ class PocketSphinxRecognizer:
         return Transcript(
             text=text,
             confidence=confidence,
-            words=tuple(_word(word, language) for word in heard),
+            words=tuple(_word(word, confidence_of(word["acoustic"], language, len(heard))) for word in heard),
             in_grammar=self._grammar is not None,
             alternatives=tuple(readings["others"]),
             notes=notes,

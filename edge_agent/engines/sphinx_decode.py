@@ -29,6 +29,10 @@ PADDING_S = 0.3
 PEAK = 16_000
 """Gain brings the utterance's loud parts here."""
 MAX_GAIN = 30.0
+_VOICE_LEVEL = 0.3
+"""Where between the floor and the loud parts, on the logarithmic scale, a voice begins."""
+_LEVEL_S = 0.02
+_LEVEL_SAMPLES = int(RATE_HZ * _LEVEL_S)
 _SCORE_SHIFT = 1024
 _LANGUAGE_WEIGHT = 9.5
 """PocketSphinx gives language scores divided by the one and multiplied by the other (`bestpathlw`)."""
@@ -38,9 +42,14 @@ _CLOSED = {
     "pbeam": 1e-80,
     "pl_window": 0,
     "silprob": 0.0005,
+    "topn": 8,
+    "lw": 5.0,
+    "fwdflatlw": 7.0,
     "bestpathlw": _LANGUAGE_WEIGHT,
 }
-"""Wide beams, no phone look-ahead (it prunes too) and silence made dearer, so that soft words are not taken for it."""
+"""Wide beams and no phone look-ahead (it prunes too), silence made dearer so that soft words are not taken for it,
+twice the Gaussians, and less weight for a language model that is sure of itself. Tuned on the coffee development
+clips."""
 _FILLERS = frozenset({"<s>", "</s>", "<sil>", "[NOISE]", "[SPEECH]", "(NULL)", "SIL", "+NSN+", "+SPN+"})
 _NBEST_TRIED = 40
 _NBEST_KEPT = 8
@@ -51,15 +60,15 @@ class HeardWord:
     """One word of a reading.
 
     Attributes:
-        first: First frame (of 10 ms), counted in the padded utterance.
-        last: Last frame.
-        acoustic: Log-likelihood over its frames, each relative to the state that fits that frame best. What a decoder
-            free of any grammar could at most have made of the frame is 0.
+        start_s: Where it starts in the utterance.
+        end_s: Where it ends.
+        acoustic: Mean log-likelihood of its frames, each relative to the state that fits that frame best: a decoder
+            free of any grammar could at most have made 0 of it.
     """
 
     text: str
-    first: int
-    last: int
+    start_s: float
+    end_s: float
     acoustic: float
 
 
@@ -114,14 +123,19 @@ class UtteranceDecoder:
     def finish(self) -> Readings:
         """End the utterance and return its readings."""
         self._end()
-        pcm = prepared(bytes(self._pcm))
+        utterance = prepared(bytes(self._pcm))
         decoder = self._final
         decoder.start_utt()
-        decoder.process_raw(pcm, full_utt=True)
+        decoder.process_raw(utterance.pcm, full_utt=True)
         decoder.end_utt()
         segments = list(decoder.seg() or ())
         words = tuple(
-            HeardWord(_plain(segment.word), segment.start_frame, segment.end_frame, _log(segment.ascore))
+            HeardWord(
+                _plain(segment.word),
+                utterance.begins_s + segment.start_frame * FRAME_S,
+                utterance.begins_s + (segment.end_frame + 1) * FRAME_S,
+                _log(segment.ascore) / (segment.end_frame - segment.start_frame + 1),
+            )
             for segment in segments
             if segment.word not in _FILLERS
         )
@@ -157,24 +171,57 @@ def _log(likelihood: float) -> float:
     return math.log(max(likelihood, 1e-300))
 
 
-def prepared(pcm: bytes) -> bytes:
-    """Return the utterance with its gain normalised and quiet on both sides."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An utterance as it is decoded.
+
+    Attributes:
+        begins_s: Where that begins in the utterance as it came; negative before its start.
+    """
+
+    pcm: bytes
+    begins_s: float
+
+
+def prepared(pcm: bytes) -> Prepared:
+    """Cut an utterance down to its voice, normalise its gain and put quiet on both sides.
+
+    The cepstral mean is taken over what is left: over seconds of silence it would not be the speaker's and the room's.
+    On the coffee development clips (7 s, half of it silence) cutting gave 46 orders for 43, at half the compute.
+    """
     samples = array("h", pcm)
-    loudest = sorted(map(_peak, _parts(samples, RATE_HZ // 50)))
-    reference = loudest[int(len(loudest) * 0.98)] if loudest else 0
-    gain = min(MAX_GAIN, PEAK / reference, 32_767 / (loudest[-1] + 1)) if reference else 1.0
+    levels = _levels(samples)
+    first, last = _voice(levels)
+    samples = samples[first * _LEVEL_SAMPLES : (last + 1) * _LEVEL_SAMPLES]
+    peaks = sorted(max(abs(max(part)), abs(min(part))) for part in _parts(samples))
+    reference = peaks[int(len(peaks) * 0.98)] if peaks else 0
+    gain = min(MAX_GAIN, PEAK / reference, 32_767 / (peaks[-1] + 1)) if reference else 1.0
     if gain > 1:
         samples = array("h", [int(sample * gain) for sample in samples])
     quiet = _hiss(round(PADDING_S * RATE_HZ))
-    return (quiet + samples + quiet).tobytes()
+    return Prepared((quiet + samples + quiet).tobytes(), first * _LEVEL_S - PADDING_S)
 
 
-def _peak(samples: array[int]) -> int:
-    return max(abs(max(samples)), abs(min(samples)))
+def _levels(samples: array[int]) -> list[float]:
+    """Return the loudness of every 20 ms in nepers, each the mean of itself and its neighbours."""
+    raw = [math.log(sum(map(abs, part)) / len(part) + 1) for part in _parts(samples)]
+    return [sum(raw[max(0, n - 1) : n + 2]) / len(raw[max(0, n - 1) : n + 2]) for n in range(len(raw))]
 
 
-def _parts(samples: array[int], size: int) -> list[array[int]]:
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
+def _voice(levels: list[float]) -> tuple[int, int]:
+    """Return the first and the last part that belong to the voice, with some quiet around it."""
+    if not levels:
+        return 0, -1
+    ranked = sorted(levels)
+    floor, loud = ranked[len(ranked) // 10], ranked[int(len(ranked) * 0.97)]
+    threshold = floor + _VOICE_LEVEL * (loud - floor)
+    voiced = [n for n, level in enumerate(levels) if level >= threshold]
+    margin = round(PADDING_S / _LEVEL_S)
+    return max(0, voiced[0] - margin), min(len(levels) - 1, voiced[-1] + margin)
+
+
+def _parts(samples: array[int]) -> list[array[int]]:
+    return [samples[start : start + _LEVEL_SAMPLES] for start in range(0, len(samples), _LEVEL_SAMPLES)]
 
 
 def _hiss(samples: int) -> array[int]:

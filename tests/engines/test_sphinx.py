@@ -143,9 +143,10 @@ def test_other_speech_is_rejected(
 
 def test_confidence_needs_sound_and_grammar() -> None:
     """A reading that fits the sound badly, or the templates badly, is not trusted."""
-    assert confidence_of(-2, -1.5) > 0.95
-    assert confidence_of(-6, -1.5) < 0.2
-    assert confidence_of(-2, -4) < 0.1
+    assert confidence_of(-2, -1.5, words=4) > 0.9
+    assert confidence_of(-6, -1.5, words=4) < 0.1
+    assert confidence_of(-2, -4, words=4) < 0.1
+    assert confidence_of(-3.6, -1, words=3) < 0.4 < confidence_of(-3.6, -1, words=10)
 
 
 def test_start_drops_an_unfinished_utterance(recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes]) -> None:

@@ -394,6 +394,18 @@ END
   )" "$root" "${questions[@]}"
 }
 
+add_quiet() { # WAV: a second of it behind the words, so that the end of speech is found as with a microphone
+  /usr/bin/python3 - "$1" <<'END'
+import sys, wave
+
+with wave.open(sys.argv[1]) as file:
+    layout, frames = file.getparams(), file.readframes(file.getnframes())
+with wave.open(sys.argv[1], "wb") as file:
+    file.setparams(layout)
+    file.writeframes(frames + bytes(layout.framerate * layout.nchannels * layout.sampwidth))
+END
+}
+
 hold_conversation() {
   local number files=() status=(0 0)
   begin 'A conversation' 'one Flite voice (rms) asks, the agent hears, understands, acts and answers'
@@ -404,6 +416,7 @@ hold_conversation() {
   for number in "${!questions[@]}"; do
     files+=("$root/try/question-$((number + 1)).wav")
     flite -voice rms -t "${questions[number]}" -o "${files[-1]}" >>"$log" 2>&1 || fail_with_log 'Flite could not speak.' "$(cause)"
+    add_quiet "${files[-1]}"
   done
   "$venv/bin/edge-agent" converse "${files[@]}" --json --out "$root/try" --config "$root/try/config.toml" 2>>"$log" | show_turns || status=("${PIPESTATUS[@]}")
   if ((status[0])); then fail_with_log 'The agent failed in the conversation.' "See docs/install.md, or ask where edge_agent comes from and add $log."; fi

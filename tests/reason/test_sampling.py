@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 from hassil.intents import Intents
@@ -11,7 +10,7 @@ from hassil.intents import Intents
 from edge_agent.reason.sampling import number_words, sample_grammar, spoken
 
 
-def intents_of(sentences: list[str], *, language: str = "en", **more: Any) -> Intents:
+def intents_of(sentences: list[str], *, language: str = "en", **more: object) -> Intents:
     """One intent `Test` with these sentences."""
     return Intents.from_dict({"language": language, "intents": {"Test": {"data": [{"sentences": sentences}]}}, **more})
 

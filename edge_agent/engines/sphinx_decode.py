@@ -3,10 +3,10 @@
 The default beams prune right answers; the wide ones here cost a tenth more time. The last pass sees the whole
 utterance, so that its cepstral mean is the utterance's own and not a guess from the ones before.
 
-There is no phone loop as a free reading beside the closed one. It was tried (allphone, 94 commands and 120 recordings
-of anything else): ranking by the closed score alone, which is relative to the best state of each frame, an accepted
-command stands above a rejected one in 98.1 % of pairs; with the phone loop's score or its phones as a second feature
-in 98.1 % too, at twice the compute.
+The free reading beside the closed one is the best state of each frame, which every acoustic score is relative to, and
+the noise and speech fillers of the model. A phone loop (allphone) as a third pass was tried on 182 held-out utterances:
+it lifted the share of rightly ordered pairs of a command and anything else from 0.992 to 0.994, for as much compute as
+the closed pass.
 """
 
 from __future__ import annotations

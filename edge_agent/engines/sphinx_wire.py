@@ -15,7 +15,7 @@ class Kind(IntEnum):
     LOAD = 1
     """To the child: `{"grammar": {...} | null, "cache_dir": str | null}`. Answered by LOADED."""
     START = 2
-    """To the child: begin an utterance."""
+    """To the child: begin an utterance. `{"utterance": int}` comes back in its PARTIALs."""
     AUDIO = 3
     """To the child: 16 kHz samples. Answered by PARTIAL, now and then."""
     FINISH = 4

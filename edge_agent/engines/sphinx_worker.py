@@ -47,6 +47,7 @@ class _Server:
         self._decoder: Any = None
         self._since_partial = 0
         self._partial = ""
+        self._utterance = 0
 
     def handle(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.LOAD:
@@ -56,6 +57,7 @@ class _Server:
                 self._send(Kind.FAILED, {"reason": f"{type(error).__name__}: {error}"})
         elif kind is Kind.START:
             self._decoder.start()
+            self._utterance = json.loads(payload)["utterance"]
             self._since_partial, self._partial = 0, ""
         elif kind is Kind.AUDIO:
             self._decoder.accept(payload)
@@ -65,7 +67,7 @@ class _Server:
                 text = self._decoder.partial()
                 if text != self._partial:
                     self._partial = text
-                    self._send(Kind.PARTIAL, {"text": text})
+                    self._send(Kind.PARTIAL, {"utterance": self._utterance, "text": text})
         elif kind is Kind.FINISH:
             self._send(Kind.FINAL, asdict(self._decoder.finish()))
 

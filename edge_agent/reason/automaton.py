@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hassil.expression import Alternative, Group, ListReference, Permutation, TextChunk
 from hassil.intents import RangeSlotList, TextSlotList
 
-from edge_agent.reason.sampling import Template, number_words, spoken, templates_of
+from edge_agent.reason.sampling import Template, templates_of
+from edge_agent.reason.wordforms import number_words, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

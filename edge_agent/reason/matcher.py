@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_agent.reason.sampling import spoken
+from edge_agent.reason.wordforms import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,14 +40,14 @@ class IntentMatch:
 class IntentMatcher:
     """Matches text against intent templates: exactly, or forgiving a word that a recognizer added or lost.
 
-    Matching takes milliseconds and keeps no state; building the automaton for forgiving, at first use, longer.
+    Matching takes milliseconds and keeps no state.
     """
 
     def __init__(self, intents: Intents, language: str) -> None:
-        self._intents = intents
-        self._language = language
         from edge_agent.reason.automaton import Automaton
 
+        self._intents = intents
+        self._language = language
         self._automaton = Automaton(intents, language)
 
     def match(self, readings: Sequence[str], *, forgiving: bool = True) -> IntentMatch | None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import random
-import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hassil.expression import Alternative, Group, ListReference, Permutation, RuleReference, TextChunk
 from hassil.intents import RangeSlotList, TextSlotList
-from hassil.numbers import get_rbnf_engine
 
 from edge_agent.grammar import Grammar
+from edge_agent.reason.wordforms import number_words, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +39,6 @@ _TYPICAL_SHARE = 0.6
 _SKIP_WORD_SHARE = 0.1
 _DRAWS_PER_EXPANSION = 4
 _MIN_DRAWS = 2_000
-_NOT_SPOKEN = re.compile(r"[^\w\s']|_|(?<!\w)'|'(?!\w)")
-_DIGITS = re.compile(r"\d+")
 
 
 def sample_grammar(intents: Intents, language: str, *, limit: int = DEFAULT_LIMIT, seed: int = 0) -> Grammar:
@@ -81,26 +77,6 @@ def sample_grammar(intents: Intents, language: str, *, limit: int = DEFAULT_LIMI
         if phrase
     )
     return Grammar(sentences=tuple(s for s in sentences if s), phrases=tuple(phrases)[:PHRASE_LIMIT])
-
-
-def spoken(text: str, language: str) -> str:
-    """Return `text` as it is said: lower case, numbers as words, no punctuation but inner apostrophes."""
-    text = text.lower().replace("’", "'")
-    if language == "en":
-        text = text.replace("%", " percent ").replace("°", " degrees ")
-    text = _DIGITS.sub(lambda digits: f" {number_words(int(digits[0]), language)} ", text)
-    return " ".join(_NOT_SPOKEN.sub(" ", text).split())
-
-
-@lru_cache(maxsize=20_000)
-def number_words(number: int, language: str) -> str:
-    """Return how `number` is said; its digits where the language's number words are not known."""
-    try:
-        engine = get_rbnf_engine(language)
-    except ValueError:
-        _log.warning("no number words for language %r: %d stays in digits", language, number)
-        return str(number)
-    return engine.format_number(number).text.replace("-", " ").lower()
 
 
 def _with_skip_word(text: str, skip_words: Sequence[str], rng: random.Random) -> str:
@@ -152,6 +128,7 @@ class Template:
     rules: Mapping[str, Sentence]
     language: str
     _sizes: dict[int, int] = field(default_factory=dict)
+    _choices: dict[int, list[tuple[int, Expression]]] = field(default_factory=dict)
     _ranges: dict[str, _Range] = field(default_factory=dict)
 
     @property
@@ -161,7 +138,9 @@ class Template:
 
     def draw(self, rng: random.Random, options: Options | None = None) -> str:
         """Return a random sentence in which the given `options` are taken."""
-        return self._clean("".join(self._draw(self.root, rng, options or {})))
+        pieces: list[str] = []
+        self._draw(self.root, rng, options or {}, pieces)
+        return self._clean("".join(pieces))
 
     def options(self) -> Iterator[Options]:
         """Yield, for every option anywhere in the template, the choices that lead there."""
@@ -227,26 +206,29 @@ class Template:
         return self._ranges[node.list_name]
 
     def _possible(self, node: Expression) -> list[tuple[int, Expression]]:
-        return [(n, child) for n, child in enumerate(self.children(node)) if self._sizes[id(child)]]
+        if (known := self._choices.get(id(node))) is None:
+            known = [(n, child) for n, child in enumerate(self.children(node)) if self._sizes[id(child)]]
+            self._choices[id(node)] = known
+        return known
 
-    def _draw(self, node: Expression, rng: random.Random, options: Options) -> Iterator[str]:
+    def _draw(self, node: Expression, rng: random.Random, options: Options, pieces: list[str]) -> None:
+        """Append the pieces of a sentence; appending is three times as fast as generators at this depth."""
         if isinstance(node, TextChunk):
-            yield node.original_text
+            pieces.append(node.original_text)
         elif isinstance(node, ListReference) and (numbers := self._range(node)):
             forced = options.get(id(node))
-            yield f" {number_words(numbers.draw(rng) if forced is None else forced, self.language)} "
+            pieces.append(f" {number_words(numbers.draw(rng) if forced is None else forced, self.language)} ")
         elif isinstance(node, Alternative | ListReference):
             forced = options.get(id(node))
             child = rng.choice(self._possible(node))[1] if forced is None else self.children(node)[forced]
-            yield from self._draw(child, rng, options)
+            self._draw(child, rng, options, pieces)
+        elif isinstance(node, Permutation):
+            for child in rng.sample(node.items, len(node.items)):
+                self._draw(child, rng, options, pieces)
+                pieces.append(" ")
         else:
-            children = list(self.children(node))
-            if isinstance(node, Permutation):
-                rng.shuffle(children)
-            for child in children:
-                yield from self._draw(child, rng, options)
-                if isinstance(node, Permutation):
-                    yield " "
+            for child in self.children(node):
+                self._draw(child, rng, options, pieces)
 
     def _options(self, node: Expression) -> Iterator[Options]:
         if isinstance(node, ListReference) and (numbers := self._range(node)):

@@ -7,7 +7,8 @@ import time
 import pytest
 from hassil.intents import Intents
 
-from edge_agent.reason.sampling import number_words, sample_grammar, spoken
+from edge_agent.reason.sampling import sample_grammar
+from edge_agent.reason.wordforms import number_words, spoken
 
 
 def intents_of(sentences: list[str], *, language: str = "en", **more: object) -> Intents:

@@ -352,7 +352,6 @@ pin = 17
 
 [directories]
 models = "$root/models"
-state = "$root/try/state"
 END
 }
 
@@ -410,7 +409,6 @@ hold_conversation() {
   local number files=() status=(0 0)
   begin 'A conversation' 'one Flite voice (rms) asks, the agent hears, understands, acts and answers'
   mkdir -p "$root/try"
-  rm -rf "$root/try/state"
   write_try_config
   say "$pins"
   for number in "${!questions[@]}"; do

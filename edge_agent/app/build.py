@@ -37,12 +37,20 @@ def build_recognizer(config: Config, places: Places) -> SpeechRecognizer:
 
             return VoskRecognizer(config.asr.vosk, _existing("Vosk model", model))
     if engine == "vosk" or config.language != "en":
-        problem = f"no Vosk model for language {config.language!r} in {places.models / 'vosk'}"
+        problem = (
+            f"speech in language {config.language!r} needs a Vosk model, and there is none in {places.models / 'vosk'}"
+        )
         remedy = "put one there or name it in asr.vosk.model; until then `edge-agent ask` works"
-        raise ConfigError([ConfigProblem("asr.engine", f"{problem}; {remedy}", "asr")])
+        raise ConfigError([ConfigProblem("asr.engine", f"{problem}; {remedy}", "configuration")])
     from edge_agent.engines.sphinx import PocketSphinxRecognizer
 
-    return PocketSphinxRecognizer(config.asr.pocketsphinx, config.language, cache_dir=places.cache / "pocketsphinx")
+    cache = places.cache / "pocketsphinx"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{places.cache} can't be written: {error.strerror}; name another directory"
+        raise ConfigError([ConfigProblem("directories.cache", message, "configuration")]) from error
+    return PocketSphinxRecognizer(config.asr.pocketsphinx, config.language, cache_dir=cache)
 
 
 def build_synthesizer(config: Config, places: Places) -> SpeechSynthesizer:
@@ -58,7 +66,11 @@ def build_synthesizer(config: Config, places: Places) -> SpeechSynthesizer:
         if voice is None:
             message = f"no Piper voice for language {config.language!r} in {places.models / 'piper'}"
             raise ConfigError(
-                [ConfigProblem("tts.engine", f"{message}; put one there or name it in tts.piper.voice", "tts")]
+                [
+                    ConfigProblem(
+                        "tts.engine", f"{message}; put one there or name it in tts.piper.voice", "configuration"
+                    )
+                ]
             )
         from edge_agent.engines.piper import PiperSynthesizer
 
@@ -104,7 +116,9 @@ def build_wake(config: Config) -> WakeWordDetector | None:
         return None
     from edge_agent.engines.wakeword import MicroWakeWordDetector
 
-    return MicroWakeWordDetector(config.activation.words, config.activation.sensitivity)
+    sensitivity = config.activation.sensitivity
+    by_word: dict[str, float] | float | None = {**sensitivity} if isinstance(sensitivity, dict) else sensitivity
+    return MicroWakeWordDetector(config.activation.words, by_word)
 
 
 def _existing(kind: str, path: Path) -> Path:

@@ -38,7 +38,8 @@ async def open_publisher(config: Config) -> AsyncIterator[EventPublisher]:
             yield publisher
         finally:
             publisher.close()
-            await asyncio.wait({sending}, timeout=_LAST_SENDING_S)
-            if not sending.done():
+            if publisher.waiting:
+                await asyncio.wait({sending}, timeout=_LAST_SENDING_S)
+            if publisher.waiting:
                 _log.warning("%d events were not taken by the broker", publisher.waiting)
-                sending.cancel()
+            sending.cancel()

@@ -92,8 +92,7 @@ class ConsoleView:
         self._console.print(Text("        " + " · ".join(parts), "dim"), soft_wrap=True)
 
     def fault(self, message: str) -> None:
-        """Print a fault."""
-        self._console.print(Text(f" fault  {message}", "bold red"))
+        """Say nothing: the log on standard error has it."""
 
     def _refresh(self) -> None:
         if self._live is None:

@@ -53,6 +53,7 @@ def run() -> int:
     """Run the command line; return its exit status: 0 done, 1 failed, 2 bad usage or bad input."""
     try:
         result = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.UsageError as error:
         usage = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
         _complain(f"{error.format_message()}{usage}")
@@ -64,11 +65,18 @@ def run() -> int:
     except EdgeAgentError as error:
         _complain(str(error))
         return error.exit_status
-    except BrokenPipeError:
-        # The reader of our output went away; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # Ours are all translated where they happen; what is left is standard output itself.
+        _silence_stdout()
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"standard output can't be written: {error.strerror}")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _silence_stdout() -> None:
+    """Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _complain(message: str) -> None:

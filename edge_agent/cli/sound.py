@@ -16,7 +16,9 @@ from edge_agent.cli.options import config_option, json_option, load
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.wav", help="Speak into a file.")
 @config_option
 def say(text: tuple[str, ...], out: Path | None, config_file: Path | None) -> int:
-    """Speak TEXT aloud, or into a WAV file."""
+    """Speak TEXT aloud, or into a WAV file, replacing it."""
+    if not any(character.isalnum() for part in text for character in part):
+        raise click.BadParameter("holds nothing that can be spoken", param_hint="TEXT")
     from edge_agent.app.spoken import say_text
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to

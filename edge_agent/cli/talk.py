@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -33,6 +34,8 @@ def _log_level(configured: str, *, quiet: bool) -> str:
 @json_option
 def run(config_file: Path | None, *, as_json: bool) -> int:
     """Hold conversations through microphone and speaker until SIGTERM or Ctrl-C."""
+    # Until the loop has handlers of its own: stopping a service that is still starting is no failure.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from edge_agent.app.live import serve
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
@@ -72,13 +75,16 @@ def ask(text: tuple[str, ...], config_file: Path | None, *, as_json: bool) -> in
     """Answer TEXT in writing: local intents first, then the language model."""
     import json
 
+    words = " ".join("".join(part if part.isprintable() else " " for part in " ".join(text)).split())
+    if not words:
+        raise click.BadParameter("is empty; write a question", param_hint="TEXT")
     from edge_agent.app.typed import answer_text
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
 
     config = load(config_file)
     with logging_to(sys.stderr, _log_level(config.log_level, quiet=True)):
-        report = loop.run(answer_text(config, " ".join(text)))
+        report = loop.run(answer_text(config, words))
     if as_json:
         click.echo(json.dumps(report.as_json(), ensure_ascii=False))
     elif report.reply:

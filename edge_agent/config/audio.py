@@ -95,16 +95,17 @@ class GpioConfig(Section):
         yield from ((f"gpio.outputs.{name}.pin", output.pin) for name, output in self.outputs.items())
 
 
+WakeWord = Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"]
+
+
 class ActivationConfig(Section):
     """What makes the agent listen."""
 
     mode: Literal["always", "button", "wake_word"] = Field(
         "always", description="always: every utterance is taken; button: push to talk; wake_word: after one of `words`."
     )
-    words: tuple[str, ...] = Field(
-        ("okay_nabu",), min_length=1, description="Wake words: okay_nabu, hey_jarvis, hey_mycroft, alexa."
-    )
-    sensitivity: dict[str, float] | float | None = Field(
+    words: tuple[WakeWord, ...] = Field(("okay_nabu",), min_length=1, description="Wake words, several at once.")
+    sensitivity: dict[WakeWord, float] | float | None = Field(
         None,
         description="0 (strict) to 1 (eager), for all words or by word; unset: each model's own threshold.",
     )
@@ -112,7 +113,7 @@ class ActivationConfig(Section):
 
     @field_validator("sensitivity")
     @classmethod
-    def _is_a_share(cls, sensitivity: dict[str, float] | float | None) -> dict[str, float] | float | None:
+    def _is_a_share(cls, sensitivity: dict[WakeWord, float] | float | None) -> dict[WakeWord, float] | float | None:
         values = sensitivity.values() if isinstance(sensitivity, dict) else [sensitivity]
         if any(value is not None and not 0 <= value <= 1 for value in values):
             raise PydanticCustomError("sensitivity", "sensitivity is from 0 (strict) to 1 (eager)")
@@ -141,5 +142,4 @@ class DirectoriesConfig(Section):
     models: ConfigPath | None = Field(
         None, description="Models that are found by themselves; unset: the platform's place."
     )
-    state: ConfigPath | None = Field(None, description="State; unset: the platform's place.")
     cache: ConfigPath | None = Field(None, description="Caches; unset: the platform's place.")

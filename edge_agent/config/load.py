@@ -56,9 +56,18 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
     except ValidationError as error:
         where = str(path) if path else "defaults"
         problems += [_problem(details, tree, where, sources) for details in error.errors(include_url=False)]
+    else:
+        problems += _contradictions(config, str(path) if path else "defaults")
     if problems:
         raise ConfigError(_once_per_key(problems))
     return config
+
+
+def _contradictions(config: Config, source: str) -> list[ConfigProblem]:
+    """Find keys that are right each by itself and wrong together."""
+    if config.activation.mode == "button" and config.gpio.button is None:
+        return [ConfigProblem("activation.mode", 'is "button", which needs gpio.button.pin', source)]
+    return []
 
 
 def _read(path: Path) -> Tree:
@@ -110,20 +119,30 @@ def _put(tree: Tree, keys: Sequence[str], value: Any) -> bool:  # noqa: ANN401
 
 
 def _problem(details: ErrorDetails, tree: Tree, file: str, sources: Mapping[tuple[str, ...], str]) -> ConfigProblem:
-    location = _written_keys(details["loc"], tree)
+    location = _written_keys(details["loc"], tree, missing=details["type"] == "missing")
     source = next((variable for keys, variable in sources.items() if location[: len(keys)] == keys), file)
     message = details["msg"][:1].lower() + details["msg"][1:]
     if details["type"] == "extra_forbidden":
         parent = _section_at(location[:-1])
         known = parent.model_fields if parent else ()
         message = f"unknown key{suggest(location[-1], known)}"
-    elif details["type"] != "missing":
+    elif details["type"] == "too_short":
+        message = f"needs at least {details['ctx']['min_length']} of them"
+    elif details["type"] == "string_pattern_mismatch":
+        message = f"does not have the right form (is {_shown(details['input'])}): {_description(location)}"
+    elif details["type"] != "missing" and not isinstance(details["input"], dict):
         message = f"{message} (is {_shown(details['input'])})"
     return ConfigProblem(".".join(location), message, source)
 
 
-def _written_keys(location: Sequence[int | str], tree: object) -> tuple[str, ...]:
-    """Leave out what pydantic adds to a location for the members of a union."""
+def _description(location: Sequence[str]) -> str:
+    section = _section_at(location[:-1])
+    field = section.model_fields.get(location[-1]) if section else None
+    return (field.description if field else None) or "see `edge-agent config schema`"
+
+
+def _written_keys(location: Sequence[int | str], tree: object, *, missing: bool) -> tuple[str, ...]:
+    """Leave out what pydantic adds to a location for the members of a union; a `missing` key is the last part."""
     keys: list[str] = []
     for position, part in enumerate(location, start=1):
         if not isinstance(tree, dict | list):
@@ -131,7 +150,7 @@ def _written_keys(location: Sequence[int | str], tree: object) -> tuple[str, ...
         known = part in tree if isinstance(tree, dict) else isinstance(part, int) and part < len(tree)
         if known:
             tree = tree[part]  # type: ignore[index]  # a key of a dict or an index of a list
-        if known or position == len(location):
+        if known or (missing and position == len(location)):
             keys.append(str(part))
     return tuple(keys)
 
@@ -169,8 +188,13 @@ def _is_table(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
 
 
 def _once_per_key(problems: Sequence[ConfigProblem]) -> list[ConfigProblem]:
-    """Unions report each member; the first message of a key is kept."""
+    """Unions report each member, and lists what a wrong item leads to: the first and innermost message is kept."""
     seen: dict[tuple[str, str], ConfigProblem] = {}
     for problem in problems:
         seen.setdefault((problem.source, problem.key), problem)
-    return list(seen.values())
+    keys = [problem.key for problem in seen.values()]
+    return [
+        problem
+        for problem in seen.values()
+        if not (problem.key and any(key.startswith(f"{problem.key}.") for key in keys))
+    ]

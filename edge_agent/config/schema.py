@@ -22,7 +22,9 @@ class Config(Section):
     """edge_agent's configuration: TOML file, then EDGE_AGENT_* environment variables."""
 
     language: str = Field(
-        "en", pattern=r"^[a-z]{2,3}$", description="ISO 639 code; chooses templates, recognition and voice."
+        "en",
+        pattern=r"^[a-z]{2,3}$",
+        description="ISO 639 code in lower case, such as en or zh; chooses templates, recognition and voice.",
     )
     device_id: str = Field(
         "",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.config.suggest import suggest
 from edge_agent.engines.wav_command import WavCommand, pieces
-from edge_agent.errors import EngineError
+from edge_agent.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,15 +32,13 @@ class EspeakSynthesizer:
         """Check that the command and the voice are there.
 
         Raises:
-            EngineError: eSpeak NG is not installed or has no such voice.
+            EngineError: eSpeak NG is not installed.
+            ConfigError: It has no such voice.
         """
         if self._command.query("-q", "-v", self._voice, "--stdin").returncode:
             listed = sorted(self._languages())
-            raise EngineError(
-                "espeak-ng",
-                f"no voice {self._voice!r} (tts.espeak.voice){suggest(self._voice, listed)}; there are: "
-                f"{', '.join(listed) or 'none'}",
-            )
+            message = f"eSpeak NG has no voice {self._voice!r}{suggest(self._voice, listed)}; see `espeak-ng --voices`"
+            raise ConfigError([ConfigProblem("tts.espeak.voice", message, "configuration")])
 
     def synthesize(self, sentence: str) -> Generator[AudioChunk, None, None]:
         """Yield chunks of about 100 ms; nothing for text without letters or digits.

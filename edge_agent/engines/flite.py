@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_agent.audio import AudioChunk
 from edge_agent.config.suggest import suggest
 from edge_agent.engines.wav_command import WavCommand, pieces
-from edge_agent.errors import EngineError, SynthesisError
+from edge_agent.errors import ConfigError, ConfigProblem, SynthesisError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,15 +39,14 @@ class FliteSynthesizer:
         """Check that the command and the voice are there; Flite itself would take another voice in silence.
 
         Raises:
-            EngineError: Flite is not installed or has no such voice.
+            EngineError: Flite is not installed.
+            ConfigError: It has no such voice.
         """
         listed = self._command.query("-lv").stdout.decode(errors="replace").partition(":")[2].split()
         if self._voice not in listed:
-            raise EngineError(
-                "flite",
-                f"no voice {self._voice!r} (tts.flite.voice){suggest(self._voice, listed)}; "
-                f"there are: {', '.join(sorted(listed)) or 'none'}",
-            )
+            known = f"there are: {', '.join(sorted(listed)) or 'none'}"
+            message = f"Flite has no voice {self._voice!r}{suggest(self._voice, listed)}; {known}"
+            raise ConfigError([ConfigProblem("tts.flite.voice", message, "configuration")])
 
     def synthesize(self, sentence: str) -> Generator[AudioChunk, None, None]:
         """Yield chunks of about 100 ms; nothing for text without letters or digits.

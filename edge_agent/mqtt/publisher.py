@@ -117,4 +117,5 @@ def read_password(path: Path) -> str:
             raise refuse("others may read it; run: chmod 600 on it")
         return path.read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise refuse(f"can't be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise refuse(f"can't be read: {reason}; correct the path") from error

@@ -37,7 +37,7 @@ def run(main: Coroutine[object, object, T]) -> T:
 def single_error(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
     """Return the one error inside, however deeply nested.
 
-    Of several that were all raised on purpose it is the first; None where any other is among several.
+    Of several that were all raised on purpose, or are the same, it is the first; else None.
     """
     leaves: list[BaseException] = []
     waiting: list[BaseException] = [group]
@@ -49,4 +49,5 @@ def single_error(group: BaseExceptionGroup[BaseException]) -> BaseException | No
             leaves.append(error)
     leaves.reverse()
     expected = all(isinstance(leaf, EdgeAgentError) for leaf in leaves)
-    return leaves[0] if expected or len(leaves) == 1 else None
+    same = len({(type(leaf), str(leaf)) for leaf in leaves}) == 1
+    return leaves[0] if expected or same else None

@@ -37,7 +37,7 @@ def test_voices_and_language_models_are_found_at_any_depth(tmp_path: Path) -> No
 
 def test_configured_places_win_over_xdg(tmp_path: Path) -> None:
     """Unset ones are below XDG's directories in a checkout."""
-    environ = {"XDG_STATE_HOME": str(tmp_path / "s"), "XDG_CACHE_HOME": str(tmp_path / "c")}
+    environ = {"XDG_CACHE_HOME": str(tmp_path / "c")}
     places = find_places(DirectoriesConfig(models=tmp_path / "m"), environ)
     assert places.models == tmp_path / "m"
     if not Path("/var/cache/edge-agent").is_dir():

@@ -130,3 +130,17 @@ def test_the_configuration_is_frozen_and_its_defaults_are_valid() -> None:
     config = Config()
     with pytest.raises(ValueError, match="frozen"):
         config.language = "de"  # type: ignore[misc]
+
+
+def test_a_wrong_item_is_one_error_and_not_its_list_too(tmp_path: Path) -> None:
+    """The innermost key is named; what follows from it is left out."""
+    path = written(tmp_path, '[activation]\nwords = ["foo"]\nsensitivity = {okay_nabuu = 0.5}\n')
+    assert set(problems_of(path)) == {"activation.words.0", "activation.sensitivity.okay_nabuu"}
+
+
+def test_button_mode_needs_a_button(tmp_path: Path) -> None:
+    """A device that nothing can activate is not started in silence."""
+    path = written(tmp_path, '[activation]\nmode = "button"\n')
+    assert "gpio.button.pin" in problems_of(path)["activation.mode"]
+    path.write_text('[activation]\nmode = "button"\n[gpio.button]\npin = 23\n')
+    assert load_config(path, {}).activation.mode == "button"

@@ -13,7 +13,7 @@ import pytest
 from edge_agent.config.engines import FliteConfig
 from edge_agent.engines.flite import FliteSynthesizer
 from edge_agent.engines.wav_command import WavCommand, pieces
-from edge_agent.errors import EngineError, SynthesisError
+from edge_agent.errors import ConfigError, EngineError, SynthesisError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +110,7 @@ def test_a_script_it_cannot_read_is_refused(flite: FliteSynthesizer) -> None:
 @needs_flite
 def test_an_unknown_voice_is_refused_with_the_known_ones() -> None:
     """Flite itself would take another voice."""
-    with pytest.raises(EngineError, match=r'tts\.flite\.voice.*did you mean "slt".*there are: .*slt'):
+    with pytest.raises(ConfigError, match=r'tts\.flite\.voice.*did you mean "slt".*there are: .*slt'):
         FliteSynthesizer(FliteConfig(voice="slr")).load()
 
 

@@ -117,7 +117,11 @@ def build_wake(config: Config) -> WakeWordDetector | None:
     from edge_agent.engines.wakeword import MicroWakeWordDetector
 
     sensitivity = config.activation.sensitivity
-    by_word: dict[str, float] | float | None = {**sensitivity} if isinstance(sensitivity, dict) else sensitivity
+    by_word: dict[str, float] | float | None
+    if isinstance(sensitivity, dict):
+        by_word = {str(word): share for word, share in sensitivity.items()}
+    else:
+        by_word = sensitivity
     return MicroWakeWordDetector(config.activation.words, by_word)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk, silence
+from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk
 from edge_agent.events import Transcript
 from edge_agent.grammar import Grammar
 from edge_agent.pipeline.observer import SilentObserver
@@ -244,11 +244,6 @@ class Notebook(SilentObserver):
     def fault(self, message: str) -> None:
         """Write down."""
         self.faults.append(message)
-
-
-def quiet(seconds: float) -> AudioChunk:
-    """Return silence at the hearing rate."""
-    return silence(seconds, HEAR_RATE_HZ)
 
 
 def heard(*texts: str) -> list[Transcript]:

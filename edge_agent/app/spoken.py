@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from edge_agent.app.build import build_synthesizer
 from edge_agent.app.lanes import open_lanes
 from edge_agent.app.places import find_places
-from edge_agent.pipeline.speaking import Utterer
-from edge_agent.reason.sentences import SentenceCutter
+from edge_agent.pipeline.speaking import Utterer, sentences_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from edge_agent.config.schema import Config
@@ -38,12 +36,6 @@ async def say_text(config: Config, text: str, out: Path | None) -> None:
         try:
             await lanes.tts.run(synthesizer.load)
             async with sink as opened:
-                await Utterer(synthesizer, lanes.tts, opened, on_audio=lambda _chunk: None).speak(_sentences(text))
+                await Utterer(synthesizer, lanes.tts, opened, on_audio=lambda _chunk: None).speak(sentences_of(text))
         finally:
             await lanes.tts.run(synthesizer.close)
-
-
-async def _sentences(text: str) -> AsyncIterator[str]:
-    cutter = SentenceCutter()
-    for sentence in (*cutter.feed(text), *cutter.flush()):
-        yield sentence

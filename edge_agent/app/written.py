@@ -45,8 +45,10 @@ async def transcribe_recording(
     with open_lanes() as lanes:
         recognizer = build_recognizer(config, places)
         try:
-            intents = await lanes.match.run(lambda: build_intents(config))
-            grammar = None if free else await lanes.match.run(lambda: closed_grammar(config, intents))
+            grammar = None
+            if not free:
+                intents = await lanes.match.run(lambda: build_intents(config))
+                grammar = await lanes.match.run(lambda: closed_grammar(config, intents))
             await lanes.asr.run(lambda: recognizer.load(grammar))
             writer = _Writer(recognizer, lanes.asr, show)
             vad, endpointer = WebRtcVad(config.vad.aggressiveness), Endpointer(config.endpoint)

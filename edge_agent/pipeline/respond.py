@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from edge_agent.pipeline.speaking import sentences_of
 from edge_agent.reason.actions import Control
 from edge_agent.reason.sentences import SentenceCutter
 
@@ -121,7 +122,7 @@ class Responder:
             text = self._last_reply or reply.text
         return Answer(
             "intent",
-            (lambda _note: _cut(text)) if text else None,
+            (lambda _note: sentences_of(text)) if text else None,
             match.reading,
             intent=match.intent,
             slots=match.slots,
@@ -134,7 +135,7 @@ class Responder:
         if model is None:
             source: Literal["intent", "none"] = "intent" if otherwise else "none"
             spoken = otherwise or self._texts.no_model
-            return Answer(source, lambda _note: _cut(spoken), text, intent=intent, slots=slots)
+            return Answer(source, lambda _note: sentences_of(spoken), text, intent=intent, slots=slots)
 
         async def sentences(note_first: Callable[[], None]) -> AsyncIterator[str]:
             cutter = SentenceCutter()
@@ -156,10 +157,4 @@ class Responder:
         """Noise must not be talked back at; whoever pressed the button or said the wake word wants to know."""
         if not self._answers_the_unclear:
             return Answer("none", None, "")
-        return Answer("none", lambda _note: _cut(self._texts.not_understood), "")
-
-
-async def _cut(text: str) -> AsyncIterator[str]:
-    cutter = SentenceCutter()
-    for sentence in (*cutter.feed(text), *cutter.flush()):
-        yield sentence
+        return Answer("none", lambda _note: sentences_of(self._texts.not_understood), "")

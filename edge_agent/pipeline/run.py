@@ -120,11 +120,6 @@ class Runner:
         return self._now.state
 
     @property
-    def mode(self) -> str:
-        """How the agent is activated."""
-        return self._now.mode
-
-    @property
     def muted(self) -> bool:
         """True while the microphone is muted."""
         return self._now.muted
@@ -253,18 +248,14 @@ class Runner:
         def note_first_token() -> None:
             report.timings.first_token_s = turn.clock.now_s()
 
-        async def noted(source: AsyncIterator[str]) -> AsyncIterator[str]:
-            async for sentence in source:
-                sentences.append(sentence)
-                report.reply = " ".join(sentences)
-                self._observer.sentence_ready(turn.turn_id, sentence)
-                yield sentence
-
         ahead: Channel[str] = Channel(_SENTENCES_AHEAD)
 
         async def produce() -> None:
             try:
-                async for sentence in noted(produce_sentences(note_first_token)):
+                async for sentence in produce_sentences(note_first_token):
+                    sentences.append(sentence)
+                    report.reply = " ".join(sentences)
+                    self._observer.sentence_ready(turn.turn_id, sentence)
                     await ahead.put(sentence)
             finally:
                 ahead.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from edge_agent.reason.sentences import SentenceCutter
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -54,3 +56,10 @@ class Utterer:
         """Return the sentences that were played to their end."""
         played_s = self._sink.played_s - self._start_s + 0.02  # a frame's tolerance against rounding
         return " ".join(sentence for sentence, end_s in self._spoken if end_s <= played_s)
+
+
+async def sentences_of(text: str) -> AsyncIterator[str]:
+    """Yield a whole text sentence by sentence, as `Utterer.speak` takes it."""
+    cutter = SentenceCutter()
+    for sentence in (*cutter.feed(text), *cutter.flush()):
+        yield sentence

@@ -36,3 +36,8 @@ class AudioChunk:
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.samples / self.rate_hz
+
+
+def silence(duration_s: float, rate_hz: int) -> AudioChunk:
+    """Return a chunk of zeros, rounded to whole samples."""
+    return AudioChunk(bytes(round(duration_s * rate_hz) * SAMPLE_BYTES), rate_hz)

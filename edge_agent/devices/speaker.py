@@ -246,13 +246,14 @@ class Speaker:
         lane, resting = self._lane, self._resting
         if lane is None:
             return
-        if resting is not None:
-            resting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await resting
-        self.flush()
-        self._lane = self._resting = None
-        await lane.close(self._close_on_lane, self._name)
+        try:
+            if resting is not None:
+                resting.cancel()
+                await asyncio.wait({resting})
+        finally:
+            self.flush()
+            self._lane = self._resting = None
+            await lane.close(self._close_on_lane, self._name)
 
     def _append(self, output: _Output, pcm: bytes, rate_hz: int) -> None:
         from edge_agent.devices.resampling import StreamResampler, to_samples

@@ -87,6 +87,8 @@ def parse_yaml(text: str) -> YamlText:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
+        if "nesting depth" in (error.problem or ""):  # newer libyaml looks ahead, and has a limit of its own
+            raise YamlTextError(f"{where}is nested too deeply") from error
         raise YamlTextError(f"{where}is not valid YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise YamlTextError(f"is not valid YAML: {' '.join(str(error).split())}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,10 +56,15 @@ class Lane:
             # A cancelled step is still running: closing queues behind it, and is waited for, so that nothing of this
             # job runs once the caller goes on.
             closing = asyncio.get_running_loop().run_in_executor(self._executor, job.close)
+            cancelled: asyncio.CancelledError | None = None
             while not closing.done():
-                with contextlib.suppress(asyncio.CancelledError):
+                try:
                     await asyncio.shield(closing)
+                except asyncio.CancelledError as error:
+                    cancelled = error
             closing.result()
+            if cancelled is not None:
+                raise cancelled  # put off, never swallowed: who asked for it waits for this task to end
 
     def close(self, *, abandon: bool = False) -> None:
         """Refuse new calls, drop queued ones, and wait for the running step.

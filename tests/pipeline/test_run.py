@@ -251,7 +251,9 @@ async def test_cancelling_from_outside_ends_a_turn_in_the_middle() -> None:
 
     started = asyncio.Event()
     task = asyncio.create_task(live(started))
-    await started.wait()
+    beginning = asyncio.create_task(started.wait())
+    await asyncio.wait({task, beginning}, return_when=asyncio.FIRST_COMPLETED)
+    beginning.cancel()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

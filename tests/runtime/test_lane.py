@@ -93,3 +93,37 @@ async def test_cancelling_stops_a_job_between_two_steps(lane: Lane) -> None:
         await task
     assert steps_run == [0]
     assert closed == [True]
+
+
+async def test_cancelling_while_a_finished_job_is_closed_is_not_lost(lane: Lane) -> None:
+    """The job had its last step and is not closed yet when the task is cancelled: it ends cancelled all the same."""
+    loop = asyncio.get_running_loop()
+    blocked, go_on = threading.Event(), threading.Event()
+    went_on: list[bool] = []
+
+    def block() -> None:
+        blocked.set()
+        assert go_on.wait(10)
+
+    def job() -> Generator[int, None, None]:
+        yield 1
+        # Queued before the loop hears of this last step, so that closing waits behind it.
+        loop.call_soon_threadsafe(lambda: waiting.append(asyncio.create_task(lane.run(block))))
+
+    async def pull() -> None:
+        async with aclosing(lane.steps(job())) as steps:
+            async for _ in steps:
+                pass
+        went_on.append(True)
+
+    waiting: list[asyncio.Task[None]] = []
+    task = asyncio.create_task(pull())
+    assert await asyncio.to_thread(blocked.wait, 10)
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert went_on == []
+    await asyncio.gather(*waiting)

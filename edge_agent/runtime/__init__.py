@@ -1,1 +1,1 @@
-"""Channels and lanes: how blocking work and the loop meet."""
+"""The concurrency runtime: pools, the core ledger, scheduler, channels, limits, pressure, metrics."""

@@ -2,49 +2,155 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
 import logging.handlers
+import os
 import queue
-from contextlib import contextmanager
+import threading
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _WAITING_RECORDS = 2000
-_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_PATIENCE_S = 2.0
+"""What the end of logging waits for a writer that hangs; shutdown has a bound of 5 s."""
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG_PRIORITY = 7
 
 
-class _DroppingHandler(logging.handlers.QueueHandler):
-    """Counts records instead of waiting where the writer is behind."""
+class LogQueue(logging.handlers.QueueHandler):
+    """Takes records on any thread without ever waiting; counts what did not fit.
 
-    dropped = 0
+    Attributes:
+        dropped: Records that were lost because the writer was behind.
+        unwritten: Records that the stream did not take: a full disk, a closed pipe.
+    """
+
+    def __init__(self, records: queue.Queue[logging.LogRecord | None]) -> None:
+        super().__init__(records)
+        self.dropped = 0
+        self.unwritten = 0
+
+    @property
+    def lost(self) -> int:
+        """All records that nobody will read."""
+        return self.dropped + self.unwritten
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Fix the message, whose arguments may change; leave tracebacks, which read source files, to the writer."""
+        prepared = copy.copy(record)
+        prepared.msg, prepared.args = record.getMessage(), None
+        return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        """Queue a record, or count it where there is no room."""
         try:
             self.queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
 
 
-@contextmanager
-def logging_to(stream: TextIO, level: str) -> Iterator[None]:
-    """Log the package's records of `level` and above to `stream` for as long as the context lasts."""
-    records: queue.Queue[logging.LogRecord] = queue.Queue(_WAITING_RECORDS)
-    handler = _DroppingHandler(records)
-    writer = logging.StreamHandler(stream)
-    writer.setFormatter(logging.Formatter(_FORMAT))
-    listener = logging.handlers.QueueListener(records, writer)
-    root = logging.getLogger("edge_agent")
-    before = root.level
-    root.setLevel(level.upper())
-    root.addHandler(handler)
-    listener.start()
+class LineFormatter(logging.Formatter):
+    """Prefixes every line of a record, so that each line of a traceback says whose it is.
+
+    For the journal the prefix is `<priority>`, which it takes off again (sd-daemon(3)), and there is no time, which it
+    adds itself. Elsewhere it is time, level and name.
+    """
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's lines."""
+        if self._journal:
+            prefix = f"<{_priority(record.levelno)}>{record.name}: "
+        else:
+            prefix = f"{self.formatTime(record)} {record.levelname:<7} {record.name}: "
+        return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
+
+
+def is_journal(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether `stream` goes to systemd's journal: JOURNAL_STREAM names its device and inode (systemd.exec(5))."""
+    named = environ.get("JOURNAL_STREAM")
+    if stream is None or not named:
+        return False
     try:
-        yield
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or in memory
+        return False
+    return named == f"{status.st_dev}:{status.st_ino}"
+
+
+@contextlib.contextmanager
+def logging_to(stream: TextIO | None, level: str) -> Iterator[LogQueue]:
+    """Log to `stream` for as long as the context lasts; None is a standard stream that was closed, and takes nothing.
+
+    It gets the package's records of `level` and above, and everyone else's warnings. The value counts what was dropped.
+    """
+    records: queue.Queue[logging.LogRecord | None] = queue.Queue(_WAITING_RECORDS)
+    handler = LogQueue(records)
+    writer = threading.Thread(target=_write, args=(records, handler, stream), name="edge-log", daemon=True)
+    root, ours = logging.getLogger(), logging.getLogger("edge_agent")
+    before = ours.level
+    ours.setLevel(level.upper())
+    root.addHandler(handler)
+    writer.start()
+    try:
+        yield handler
     finally:
         root.removeHandler(handler)
-        root.setLevel(before)
-        listener.stop()
-        if handler.dropped:
-            stream.write(f"{handler.dropped} log records were dropped: the writer was behind\n")
+        ours.setLevel(before)
+        _finish(records, handler, writer)
+
+
+def _write(records: queue.Queue[logging.LogRecord | None], handler: LogQueue, stream: TextIO | None) -> None:
+    """Write records until None comes; say how many were dropped as soon as that is seen."""
+    formatter = LineFormatter(journal=is_journal(stream))
+    told = 0
+
+    def put(record: logging.LogRecord) -> None:
+        if stream is None:
+            return
+        try:
+            stream.write(formatter.format(record) + "\n")
+            stream.flush()
+        except (OSError, ValueError):  # there is nowhere left to complain, and the agent goes on
+            handler.unwritten += 1
+
+    while True:
+        record = records.get()
+        if record is not None:
+            put(record)
+        if (dropped := handler.dropped) > told:
+            put(_confession(dropped - told))
+            told = dropped
+        if record is None:
+            return
+
+
+def _confession(count: int) -> logging.LogRecord:
+    message = f"{count} log records were dropped: the writer was behind"
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)
+
+
+def _finish(records: queue.Queue[logging.LogRecord | None], handler: LogQueue, writer: threading.Thread) -> None:
+    """Let the writer finish what is queued; give up on one that hangs. Nobody else queues any more."""
+    try:
+        records.put(None, timeout=_PATIENCE_S)
+    except queue.Full:
+        # It ends if ever it comes back. Until then it is a daemon, and keeps no process alive.
+        with contextlib.suppress(queue.Empty):
+            while True:
+                records.get_nowait()
+                handler.dropped += 1
+        records.put_nowait(None)
+    else:
+        writer.join(_PATIENCE_S)
+
+
+def _priority(level: int) -> int:
+    return next((priority for least, priority in _PRIORITIES if level >= least), _DEBUG_PRIORITY)

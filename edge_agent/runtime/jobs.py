@@ -1,0 +1,434 @@
+"""What a pool runs: single calls and steppable jobs, and how they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from edge_agent.errors import JobTimeoutError, PoolClosedError
+from edge_agent.runtime.metrics import Activity, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from edge_agent.runtime.ledger import Claim
+    from edge_agent.runtime.pool import Pool
+    from edge_agent.runtime.worker import Worker
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_GRACE_S = 1.0
+"""A job that was told to stop and goes on for longer has its thread replaced."""
+_PATIENCE_S = 5.0
+"""The longest that someone who cancels waits for the job to end."""
+
+
+class Priority(IntEnum):
+    """What goes first in a pool."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a job is to be run.
+
+    Attributes:
+        kind: What the metrics count it as.
+        stop: Makes the running step end soon; called from the loop's thread, and only while one runs.
+        claim: Is held while it runs.
+    """
+
+    kind: str
+    priority: Priority = Priority.NORMAL
+    stop: Callable[[], None] | None = None
+    claim: Claim | None = None
+
+
+class Job:
+    """A piece of work on its way through a pool.
+
+    `execute` belongs to the worker's thread, everything else to the loop's. `lock` guards what both look at.
+    """
+
+    def __init__(self, pool: Pool, terms: Terms) -> None:
+        self.pool = pool
+        self.kind = terms.kind
+        self.priority = terms.priority
+        self.loop = asyncio.get_running_loop()
+        self.lock = threading.Lock()
+        self._stop = terms.stop
+        self._claim = terms.claim
+        self._activity: Activity | None = None
+        self._worker: Worker | None = None
+        self._stopping = False
+        self._stop_asked_s: float | None = None
+        self._is_stepping = False
+        self._submitted_s = time.monotonic()
+        self._started_s: float | None = None
+        self._run_s = 0.0
+
+    def begin(self, activity: Activity) -> None:
+        """Count it as accepted."""
+        self._activity = activity
+        activity.begin()
+
+    def execute(self, worker: Worker) -> None:
+        """Run it, or a slice of it. Never raises: errors go to who awaits it."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """It waited, and the pool closed."""
+        raise NotImplementedError
+
+    def is_stopping(self) -> bool:
+        """Tell whether it is to stop. Any thread."""
+        return self._stopping
+
+    def request_stop(self) -> None:
+        """Let the running step end soon, and no other begin."""
+        with self.lock:
+            if self._stopping:
+                return
+            self._stopping = True
+            self._stop_asked_s = time.monotonic()
+            # Under the lock and only in a step, so that it can't hit the job that comes next.
+            if self._is_stepping and self._stop is not None:
+                self._stop()
+        if self._claim is not None:
+            self._claim.wake()
+        self.loop.call_later(_GRACE_S, self._look_after)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its thread is done with it."""
+        raise NotImplementedError
+
+    def _look_after(self) -> None:
+        if not self.is_over and self._worker is not None:
+            _log.warning("pool %s: %s does not stop; its thread is replaced", self.pool.name, self.kind)
+            self.pool.replace_stuck(self._worker)
+
+    def _account(self, outcome: Outcome) -> None:
+        """Count how it ended, once."""
+        activity, self._activity = self._activity, None
+        if activity is not None:
+            started_s = self._started_s
+            wait_s = (time.monotonic() if started_s is None else started_s) - self._submitted_s
+            activity.end(outcome, wait_s, self._run_s)
+
+    def _note_freed(self, at_s: float) -> None:
+        if self._stop_asked_s is not None:
+            self.pool.metrics.activity(self.pool.name, self.kind).freed(max(0.0, at_s - self._stop_asked_s))
+
+    @contextmanager
+    def _granted(self) -> Iterator[bool]:
+        """Hold the claim; False where the job was stopped while it waited for it."""
+        if self._claim is None:
+            yield True
+            return
+        granted = self._claim.open(self.is_stopping)
+        try:
+            yield granted
+        finally:
+            self._claim.close()
+
+    @contextmanager
+    def _step(self) -> Iterator[bool]:
+        """Mark that a step runs, which `request_stop` may then interrupt; False where none is to begin."""
+        with self.lock:
+            self._is_stepping = not self._stopping
+        try:
+            yield self._is_stepping
+        finally:
+            with self.lock:
+                self._is_stepping = False
+
+    def _post(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Call back on the loop; where that is closed nobody waits any more."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(callback, *arguments)
+
+
+class CallJob(Job, Generic[T]):
+    """One call."""
+
+    def __init__(self, call: Callable[[], T], pool: Pool, terms: Terms) -> None:
+        super().__init__(pool, terms)
+        self._call = call
+        self._future: asyncio.Future[T] = self.loop.create_future()
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has ended."""
+        return self._is_over
+
+    async def outcome(self, timeout_s: float | None) -> T:
+        """Wait for the result.
+
+        Raises:
+            JobTimeoutError: It took longer than `timeout_s`.
+            PoolClosedError: The pool closed while it waited.
+        """
+        timer = None if timeout_s is None else self.loop.call_later(timeout_s, self._expire, timeout_s)
+        try:
+            return await self._future
+        except asyncio.CancelledError:
+            self._give_up(Outcome.CANCELLED)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def execute(self, worker: Worker) -> None:
+        """Make the call."""
+        self._worker = worker
+        self._started_s = time.monotonic()
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            if self._stop is None and self._claim is None:
+                result = self._call()
+            else:
+                with self._granted() as granted, self._step() as may_run:
+                    if not granted or not may_run:
+                        raise PoolClosedError(self.pool.name, self.kind)  # noqa: TRY301 - seen where someone still waits
+                    result = self._call()
+        except BaseException as raised:  # noqa: BLE001 - carried to who awaits it
+            error = raised
+        ended_s = time.monotonic()
+        self._run_s = ended_s - self._started_s
+        self._post(self._deliver, result, error, ended_s)
+
+    def drop(self) -> None:
+        """Tell who awaits it."""
+        self._is_over = True
+        self._account(Outcome.CANCELLED)
+        if not self._future.done():
+            self._future.set_exception(PoolClosedError(self.pool.name, self.kind))
+
+    def _deliver(self, result: T | None, error: BaseException | None, ended_s: float) -> None:
+        self._is_over = True
+        self._note_freed(ended_s)
+        future = self._future
+        if future.done():
+            if error is not None and not isinstance(error, PoolClosedError):
+                _log.warning("pool %s: %s failed when nobody waited any more: %r", self.pool.name, self.kind, error)
+            self._account(Outcome.CANCELLED)
+        elif error is None:
+            self._account(Outcome.COMPLETED)
+            future.set_result(cast("T", result))
+        else:
+            self._account(Outcome.FAILED)
+            future.set_exception(_transportable(error))
+
+    def _expire(self, timeout_s: float) -> None:
+        if not self._future.done():
+            self._give_up(Outcome.TIMED_OUT)
+            self._future.set_exception(JobTimeoutError(f"{self.pool.name}: {self.kind}", timeout_s))
+
+    def _give_up(self, outcome: Outcome) -> None:
+        """Nobody waits for it any more."""
+        if self._is_over:
+            return
+        if self._started_s is not None:
+            self._run_s = time.monotonic() - self._started_s
+        self._account(outcome)
+        if self.pool.withdraw(self):
+            self._is_over = True
+        else:
+            self.request_stop()
+
+
+class StepJob(Job, Generic[T]):
+    """A generator that is run step by step.
+
+    It is run in slices: until it has produced as many items as may wait, or a more urgent job wants the thread. Then it
+    rests, or queues again.
+    """
+
+    def __init__(self, job: Generator[T, None, None], pool: Pool, terms: Terms, ahead: int) -> None:
+        super().__init__(pool, terms)
+        self._job = job
+        self._credits = ahead
+        """Steps that may be run before an item is taken. Guarded by the lock, like `_rests`."""
+        self._rests = False
+        self._items: deque[T] = deque()
+        self._error: BaseException | None = None
+        self._timed_out_s: float | None = None
+        self._over = False
+        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the generator has ended or is closed."""
+        return self._over
+
+    def start_timer(self, timeout_s: float | None) -> None:
+        """Count the time that it may take from now."""
+        if timeout_s is not None:
+            self._timer = self.loop.call_later(timeout_s, self._expire, timeout_s)
+
+    async def take(self) -> T:
+        """Return the next item, waiting for it.
+
+        Raises:
+            StopAsyncIteration: There are no more.
+            JobTimeoutError: Its time is up.
+            PoolClosedError: The pool closed while it waited.
+        """
+        while True:
+            if self._timed_out_s is not None:
+                raise JobTimeoutError(f"{self.pool.name}: {self.kind}", self._timed_out_s)
+            if self._items:
+                return self._items.popleft()
+            if self._over:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+
+    def go_on(self) -> None:
+        """An item was used up: another step may be run."""
+        with self.lock:
+            self._credits += 1
+            resumes, self._rests = self._rests, False
+        if resumes:
+            self._queue_again()
+
+    async def ended(self) -> None:
+        """Stop it where it still runs, and return when the generator is closed.
+
+        A cancellation that comes meanwhile is put off until then. What does not end within 5 s is left behind, and
+        logged.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._over or self._timed_out_s is not None:
+            return
+        self._account(Outcome.CANCELLED)
+        self._shut()
+        deadline_s = self.loop.time() + _PATIENCE_S
+        cancelled: asyncio.CancelledError | None = None
+        while not self._over:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                _log.error("pool %s: %s does not stop; going on without it", self.pool.name, self.kind)
+                break
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled  # put off, never swallowed: who asked for it waits for this task to end
+
+    def execute(self, worker: Worker) -> None:
+        """Run a slice."""
+        self._worker = worker
+        while True:
+            began_s = time.monotonic()
+            if self._started_s is None:
+                self._started_s = began_s
+            is_over, error = self._run_slice()
+            ended_s = time.monotonic()
+            self._run_s += ended_s - began_s
+            if is_over:
+                self._post(self._finish, error, ended_s)
+                return
+            with self.lock:
+                if not self._credits and not self._stopping:
+                    self._rests = True
+                    return
+            # From here on another thread may have it.
+            if not self._stopping and self.pool.enqueue(self, first=True):
+                return
+
+    def drop(self) -> None:
+        """It waited, and the pool closed."""
+        self._job.close()  # between two steps, and no thread is left to do it
+        self._finish(PoolClosedError(self.pool.name, self.kind), time.monotonic())
+
+    def _run_slice(self) -> tuple[bool, BaseException | None]:
+        """Run steps while it may; return whether it is over, and by which error."""
+        try:
+            with self._granted() as granted:
+                while granted and not self._stopping:
+                    with self._step() as may_run:
+                        if not may_run:
+                            break
+                        item = next(self._job, _END)
+                    if item is _END:
+                        return True, None
+                    self._post(self._arrive, item)
+                    with self.lock:
+                        self._credits -= 1
+                        if not self._credits:
+                            return False, None
+                    if self.pool.is_wanted_by(self.priority):
+                        return False, None
+                self._job.close()
+        except BaseException as raised:  # noqa: BLE001 - carried to who pulls the job
+            return True, raised
+        return True, PoolClosedError(self.pool.name, self.kind)  # seen where someone still waits
+
+    def _arrive(self, item: Any) -> None:  # noqa: ANN401 - a T
+        self._items.append(item)
+        self._changed.set()
+
+    def _finish(self, error: BaseException | None, ended_s: float) -> None:
+        self._note_freed(ended_s)
+        if error is not None and self._activity is None and not isinstance(error, PoolClosedError):
+            _log.warning("pool %s: %s failed when it was stopped: %r", self.pool.name, self.kind, error)
+        self._account(Outcome.FAILED if error is not None else Outcome.COMPLETED)
+        self._error = None if error is None else _transportable(error)
+        self._over = True
+        self._changed.set()
+
+    def _expire(self, timeout_s: float) -> None:
+        if not self._over:
+            self._timed_out_s = timeout_s
+            self._account(Outcome.TIMED_OUT)
+            self._shut()
+            self._changed.set()
+
+    def _shut(self) -> None:
+        """Have the generator closed: by the running slice, or by one of its own where it waits or rests."""
+        waits = self.pool.withdraw(self)
+        with self.lock:
+            waits, self._rests = waits or self._rests, False
+        self.request_stop()
+        if waits:
+            self.priority = Priority.HIGH
+            self._queue_again()
+
+    def _queue_again(self) -> None:
+        if not self.pool.enqueue(self, first=True):
+            self.drop()
+
+
+_END: Any = object()
+
+
+def _transportable(error: BaseException) -> BaseException:
+    """Return what a future or a generator can raise instead of `error`."""
+    if isinstance(error, StopIteration | StopAsyncIteration):
+        wrapped = RuntimeError(f"the job raised {type(error).__name__}")
+        wrapped.__cause__ = error
+        return wrapped
+    return error

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SpeechSynthesizer(Protocol):
-    """Renders one sentence at a time. Blocking: pulled and closed on the tts lane, never on the loop."""
+    """Renders one sentence at a time. Blocking: generators are pulled and closed on a pool, never on the loop."""
 
     @property
     def name(self) -> str:
@@ -34,6 +34,13 @@ class SpeechSynthesizer(Protocol):
 
         Raises:
             SynthesisError: The voice could not render `sentence`.
+        """
+        ...
+
+    def stop(self, job: Generator[AudioChunk, None, None] | None = None) -> None:
+        """Make the running step of `job` end soon, and the job with it, quietly; without `job`, of all made so far.
+
+        Any thread may call. A stop before the first step counts; one for a job that is over does nothing.
         """
         ...
 

@@ -1,0 +1,77 @@
+"""`edge-agent bench` as people and programs call it."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from commands import assert_one_complaint
+from rich.console import Console
+
+from edge_agent.bench.concurrency import PARTS
+from edge_agent.bench.result import Findings, Reference, at_most
+from edge_agent.cli import bench
+from edge_agent.cli.bench_view import ProgressLine, print_findings
+
+if TYPE_CHECKING:
+    from commands import CommandLine
+
+
+def test_one_part_prints_one_object(command_line: CommandLine) -> None:
+    """On standard output nothing else; the progress goes to standard error; the plot is a picture."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    plot = command_line.home / "plot.png"
+    arguments = ("bench", "concurrency", "--quick", "--only", "scheduler", "--only", "dispatch", "--json")
+    done = command_line.run(*arguments, "--plot", plot)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["bench"] == "concurrency"
+    names = {result["name"] for result in document["results"]}
+    assert {"dispatch.vs_executor", "dispatch.vs_seed", "scheduler.tasks_per_s"} <= names
+    assert "dispatch 1/" in done.stderr
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("nothing",), "concurrency"),
+        (("idle", "--only", "ledger"), "--only"),
+        (("concurrency", "--null-microphone"), "--null-microphone"),
+        (("concurrency", "--seconds", "0"), "--seconds"),
+    ],
+)
+def test_wrong_usage_is_one_line(command_line: CommandLine, arguments: tuple[str, ...], part: str) -> None:
+    """Status 2, at once."""
+    assert_one_complaint(command_line.run("bench", *arguments), part)
+
+
+def test_parts_are_those_that_there_are() -> None:
+    """The command says them again, because importing them loads engines."""
+    assert bench._PARTS == PARTS
+
+
+def test_a_person_sees_value_goal_and_reference() -> None:
+    """In eighty columns, names whole."""
+    findings = Findings()
+    reference = Reference("PortAudio and webrtcvad alone", 1.05, "% of a core")
+    findings.add("listening.cpu_vs_bare_loop", 2.19, "ratio", goal=at_most(1.5), reference=reference, samples=4)
+    findings.add("memory.grown_kib", None, "KiB")
+    findings.notes.append("the microphone was shared")
+    shown = io.StringIO()
+    print_findings(findings, "idle", Console(file=shown, width=80))
+    text = shown.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("listening.cpu_vs_bare_loop", "2.19", "<= 1.5", "no", "1.05 %", "none", "was shared"):
+        assert part in text
+
+
+def test_progress_without_a_terminal_is_a_line_a_step() -> None:
+    """A hundred rounds of the same are said once."""
+    stream = io.StringIO()
+    with ProgressLine(stream) as line:
+        for text in ("dispatch 1/40", "dispatch 2/40", "memory: 10 of 100", "dispatch 3/40"):
+            line.show(text)
+    assert stream.getvalue().splitlines() == ["dispatch 1/40", "memory: 10 of 100", "dispatch 3/40"]

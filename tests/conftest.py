@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from blockbuster import blockbuster_ctx
+
+from edge_agent.runtime.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
@@ -37,6 +44,40 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return _refuse_skip((yield))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test that runs on a loop the two fixtures that watch over it, first in and last out."""
+    for item in items:
+        function = getattr(item, "function", None)
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(function):
+            item.fixturenames[:0] = ["no_task_is_left", "nothing_blocks_the_loop"]
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind."""
+    before = asyncio.all_tasks()
+    yield
+    left = [task.get_name() for task in asyncio.all_tasks() - before if task is not asyncio.current_task()]
+    assert not left, f"tasks are left: {left}"
+
+
+@pytest.fixture
+def nothing_blocks_the_loop() -> Iterator[None]:
+    """Fail a test in which our code makes a blocking call on the loop's thread."""
+    with blockbuster_ctx("edge_agent"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Fail a test that leaves one of our threads behind; one that is just ending has a second for it."""
+    yield
+    deadline_s = time.monotonic() + 1.0
+    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("edge-")]:
+        assert time.monotonic() < deadline_s, f"threads are left: {left}"
+        time.sleep(0.005)
+
+
 def _refuse_skip(report: _Report) -> _Report:
     if os.environ.get("EDGE_AGENT_STRICT_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
@@ -44,6 +85,14 @@ def _refuse_skip(report: _Report) -> _Report:
             report.outcome = "failed"
             report.longrepr = f"{report.nodeid}: a skip that tests/conftest.py does not allow: {reason}"
     return report
+
+
+@pytest.fixture
+async def file_pool() -> AsyncIterator[Pool]:
+    """A pool for files, closed afterwards."""
+    pool = Pool("file_io")
+    yield pool
+    await pool.close()
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,9 @@ class CountingSynthesizer:
     def load(self) -> None:
         """Nothing to load."""
 
+    def stop(self, job: Generator[AudioChunk, None, None] | None = None) -> None:
+        """Steps are short."""
+
     def synthesize(self, sentence: str) -> Generator[AudioChunk, None, None]:
         """Render word by word."""
         from edge_agent.errors import SynthesisError

@@ -6,7 +6,8 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from edge_agent.app.build import build_intents, build_model
 from edge_agent.devices.board import BoardStatus
@@ -19,18 +20,21 @@ from edge_agent.reason.history import History
 from edge_agent.reason.matcher import IntentMatcher
 from edge_agent.reason.timers import TimerBook
 from edge_agent.reason.wording import Answers
+from edge_agent.runtime.scheduled import Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gpiozero import Factory
 
-    from edge_agent.app.lanes import Lanes
+    from edge_agent.app.core import Core
     from edge_agent.app.places import Places
     from edge_agent.config.schema import Config
     from edge_agent.pipeline.respond import EventPublisher
+    from edge_agent.reason.llm import LanguageModel
     from edge_agent.reason.ports import Volume
     from edge_agent.reason.templates import IntentSet
+    from edge_agent.runtime.scheduled import Handle
 
 
 class LocalClock:
@@ -66,61 +70,94 @@ class Brain:
     """REASON, ready to answer.
 
     Attributes:
+        model: None where none is installed.
         pin_factory: GPIO for button and light too; None where there is none.
+        loading: The model's way into memory, which goes on beside everything else.
     """
 
     responder: Responder
     intents: IntentSet
     actor: Actor
     timers: TimerBook
+    history: History
+    model: LanguageModel | None
     pin_factory: Factory | None
+    loading: Handle[None] | None
+
+    async def loaded(self) -> None:
+        """Wait until the model, where there is one, is in memory.
+
+        Raises:
+            ModelError: It is corrupt.
+            GenerationError: llama.cpp is not installed, or memory is short.
+        """
+        if self.loading is not None:
+            await self.loading.result()
 
 
 @asynccontextmanager
 async def open_brain(
     config: Config,
     places: Places,
-    lanes: Lanes,
+    core: Core,
     *,
     volume: Volume,
     publisher: EventPublisher | None = None,
 ) -> AsyncIterator[Brain]:
-    """Load intents and language model; leaving frees the model and the pins.
+    """Load the intents, and begin to load the language model; leaving frees the model and the pins.
 
     Raises:
         IntentsFileError: An intents file is missing or wrong.
-        ModelError: The language model is absent or corrupt.
+        ModelError: The configured language model does not exist.
         DeviceError: A configured pin can't be had.
     """
-    intents = await lanes.match.run(lambda: build_intents(config))
-    model = build_model(config, places)
+    model = await core.match.run(lambda: build_model(config, places, core.llm_claim), kind="load.model")
+    intents_loaded: Task[object] = Task(
+        "load.intents",
+        lambda: core.match.run(lambda: build_intents(config), kind="load.intents"),
+        priority=1,
+        awaited=True,
+    )
+    (handle,) = core.scheduler.submit(intents_loaded)
+    loading: Handle[None] | None = None
     if model is not None:
-        await lanes.llm.run(model.load)
-    factory = open_pin_factory(config.gpio.driver)
-    outputs = GpioOutputs(config.gpio.outputs, factory)
-    clock = LocalClock()
-    timers = TimerBook(clock)
-    matcher = await lanes.match.run(lambda: IntentMatcher(intents.intents, config.language))
+        (loading,) = core.scheduler.submit(
+            Task("load.model", partial(core.llm.run, model.load, kind="load.model"), awaited=True)
+        )
+    intents = cast("IntentSet", await handle.result())
+    matcher = await core.match.run(lambda: IntentMatcher(intents.intents, config.language), kind="load.matcher")
+    factory = await core.match.run(lambda: open_pin_factory(config.gpio.driver), kind="load.pins")
+    outputs = await core.match.run(lambda: GpioOutputs(config.gpio.outputs, factory), kind="load.pins")
+    timers = TimerBook(clock := LocalClock())
     actor = Actor(intents, clock=clock, outputs=outputs, volume=volume, status=BoardStatus(), timers=timers)
-    answers = Answers(intents.responses)
-    texts = FixedTexts(no_model=answers.say("no_model", {}), not_understood=answers.say("not_understood", {}))
+    history = History(config.llm.history_turns)
     responder = Responder(
         matcher,
         actor,
-        History(config.llm.history_turns),
-        texts,
-        match_lane=lanes.match,
+        history,
+        _fixed_texts(intents),
+        match_station=core.match,
         model=model,
-        model_lane=lanes.llm,
+        model_station=core.llm,
         system_prompt=config.llm.system_prompt,
+        most_tokens=config.llm.max_answer_tokens,
         publisher=publisher or LogPublisher(),
         answers_the_unclear=config.activation.mode != "always",
     )
     try:
-        yield Brain(responder, intents, actor, timers, factory)
+        yield Brain(responder, intents, actor, timers, history, model, factory, loading)
     finally:
         outputs.close()
         if factory is not None:
             factory.close()
         if model is not None:
-            await lanes.llm.run(model.close)
+            await core.llm.pool.run(model.close, kind="close.model")
+
+
+def _fixed_texts(intents: IntentSet) -> FixedTexts:
+    answers = Answers(intents.responses)
+    return FixedTexts(
+        no_model=answers.say("no_model", {}),
+        not_understood=answers.say("not_understood", {}),
+        too_strained=answers.say("too_strained", {}),
+    )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.hear.wake import WakeWordDetector
     from edge_agent.reason.llm import LanguageModel
     from edge_agent.reason.templates import IntentSet
+    from edge_agent.runtime.ledger import ComputeGrant
     from edge_agent.speak.tts import SpeechSynthesizer
 
 _log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def build_recognizer(config: Config, places: Places) -> SpeechRecognizer:
     return PocketSphinxRecognizer(config.asr.pocketsphinx, config.language, cache_dir=cache)
 
 
-def build_synthesizer(config: Config, places: Places) -> SpeechSynthesizer:
+def build_synthesizer(config: Config, places: Places, grant: ComputeGrant) -> SpeechSynthesizer:
     """Return the synthesizer, not yet loaded: Piper where a voice is installed, Flite for English, else eSpeak NG.
 
     Raises:
@@ -74,7 +75,7 @@ def build_synthesizer(config: Config, places: Places) -> SpeechSynthesizer:
             )
         from edge_agent.engines.piper import PiperSynthesizer
 
-        return PiperSynthesizer(config.tts.piper, _existing("Piper voice", voice))
+        return PiperSynthesizer(config.tts.piper, _existing("Piper voice", voice), grant)
     if engine == "flite" or (engine == "auto" and config.language == "en" and _has_command("flite")):
         from edge_agent.engines.flite import FliteSynthesizer
 
@@ -84,7 +85,7 @@ def build_synthesizer(config: Config, places: Places) -> SpeechSynthesizer:
     return EspeakSynthesizer(config.tts.espeak, config.language)
 
 
-def build_model(config: Config, places: Places) -> LanguageModel | None:
+def build_model(config: Config, places: Places, grant: ComputeGrant) -> LanguageModel | None:
     """Return the language model, not yet loaded; None where none is installed.
 
     Raises:
@@ -95,7 +96,7 @@ def build_model(config: Config, places: Places) -> LanguageModel | None:
         return None
     from edge_agent.engines.llama import LlamaLanguageModel
 
-    return LlamaLanguageModel(config.llm, _existing("language model", path))
+    return LlamaLanguageModel(config.llm, _existing("language model", path), grant)
 
 
 def build_intents(config: Config) -> IntentSet:

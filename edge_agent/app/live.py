@@ -6,34 +6,49 @@ import asyncio
 import logging
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent.app.brain import open_brain
-from edge_agent.app.lanes import open_lanes
+from edge_agent.app.chores import Chores
+from edge_agent.app.core import open_core
+from edge_agent.app.memory import open_memory
 from edge_agent.app.mouth import Mouth
 from edge_agent.app.places import find_places
 from edge_agent.app.publishing import open_publisher
 from edge_agent.app.ringing import Ringing
+from edge_agent.app.status import StatusBook
+from edge_agent.app.strain import Strain, make_ladder
 from edge_agent.app.voice import open_voice
 from edge_agent.devices.button import ButtonEvent, TalkButton
 from edge_agent.devices.light import StateLight
 from edge_agent.devices.microphone import Microphone
 from edge_agent.devices.portaudio import refresh_devices
-from edge_agent.errors import DeviceError, UnknownDeviceError
+from edge_agent.errors import DeviceError, SocketError, UnknownDeviceError
+from edge_agent.gateway.answers import StatusDesk
+from edge_agent.gateway.places import socket_to_serve
+from edge_agent.gateway.socket import serve_socket
 from edge_agent.pipeline.observer import Observers, SilentObserver
+from edge_agent.runtime.lag import LoopLag
+from edge_agent.runtime.pressure import pressure_loop
+from edge_agent.runtime.report import Reporter, Sources
+from edge_agent.runtime.sensors import Sensors
+from edge_agent.runtime.tasks import Supervisor
 
 if TYPE_CHECKING:
+    from edge_agent.app.core import Core
     from edge_agent.app.voice import Voice
     from edge_agent.config.schema import Config
     from edge_agent.pipeline.ears import Ears
     from edge_agent.pipeline.observer import Observer
     from edge_agent.pipeline.turn import State
-    from edge_agent.runtime.lane import Lane
+    from edge_agent.runtime.logs import LogQueue
 
 _log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
+_REFRESH_S = 10.0
 SHUTDOWN_S = 5
 """From SIGTERM to exit at the most."""
 
@@ -51,14 +66,14 @@ class _LightObserver(SilentObserver):
         self._light.show_fault()
 
 
-async def serve(config: Config, observer: Observer) -> None:
+async def serve(config: Config, observer: Observer, logs: LogQueue | None = None) -> None:
     """Hold conversations until SIGTERM or SIGINT; then return within `SHUTDOWN_S`, or be killed by SIGALRM.
 
     Raises:
         BadInputError: The configuration, a model or an intents file is wrong.
         EngineError: An engine did not start.
     """
-    serving = asyncio.create_task(_serve(config, observer), name="serve")
+    serving = asyncio.create_task(_serve(config, observer, logs), name="serve")
     stopping = False
 
     def stop() -> None:
@@ -80,50 +95,102 @@ async def serve(config: Config, observer: Observer) -> None:
         _log.info("stopped")
 
 
-async def _serve(config: Config, observer: Observer) -> None:
+async def _serve(config: Config, observer: Observer, logs: LogQueue | None) -> None:
     places = find_places(config.directories)
     mouth = Mouth(config.audio)
-    with open_lanes() as lanes:
-        async with AsyncExitStack() as stack:
-            publisher = await stack.enter_async_context(open_publisher(config))
-            brain = await stack.enter_async_context(
-                open_brain(config, places, lanes, volume=mouth, publisher=publisher)
+    book = StatusBook()
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core(config))
+        publisher = await stack.enter_async_context(open_publisher(config))
+        brain = await stack.enter_async_context(open_brain(config, places, core, volume=mouth, publisher=publisher))
+        stack.push_async_callback(mouth.close)
+        light = await stack.enter_async_context(StateLight(config.gpio.light, brain.pin_factory))
+
+        def tell(fault: str) -> None:
+            book.fault(fault)
+            observer.fault(fault)
+
+        memory = await stack.enter_async_context(open_memory(config, places, core, brain, tell))
+        ringing, chores = Ringing(brain), Chores(core, brain)
+        observers = Observers(observer, book, _LightObserver(light), ringing, memory, chores)
+        voice = await stack.enter_async_context(
+            open_voice(config, places, core, brain, observer=observers, open_speaker=mouth.for_turn)
+        )
+        book.know(voice, brain, mouth)
+        _log.info("hears with %s, speaks with %s", voice.recognizer.name, voice.synthesizer.name)
+        _log.info("%s", core.topology.describe())
+        chores.render_fixed(voice)
+        chores.warm_soon()
+        strain = Strain(core, brain.responder, voice.phrases.cache, observers)
+        lag = LoopLag()
+        reporter = Reporter(
+            Sources(
+                core.metrics,
+                pools=lambda: [pool.statistics() for pool in core.pools],
+                ledger=core.ledger.statistics,
+                limits=core.limits.statistics,
+                lag=lag,
+                pressure=lambda: strain.state,
+                logs_lost=lambda: 0 if logs is None else logs.lost,
             )
-            stack.push_async_callback(mouth.close)
-            light = await stack.enter_async_context(StateLight(config.gpio.light, brain.pin_factory))
-            ringing = Ringing(brain)
-            observers = Observers(observer, _LightObserver(light), ringing)
-            voice = await stack.enter_async_context(
-                open_voice(config, places, lanes, brain, observer=observers, open_speaker=mouth.for_turn)
-            )
-            _log.info("hears with %s, speaks with %s", voice.recognizer_name, voice.synthesizer_name)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(
-                    _hear_loop(config.audio.input_device, voice, observers, lanes.capture), name="hear.capture"
-                )
-                tasks.create_task(ringing.ring_loop(voice.runner), name="timers.ring")
-                if config.gpio.button is not None and brain.pin_factory is not None:
-                    button = await stack.enter_async_context(TalkButton(config.gpio.button, brain.pin_factory))
-                    tasks.create_task(_button_loop(button, voice.ears), name="button")
+        )
+        button: TalkButton | None = None
+        if config.gpio.button is not None and brain.pin_factory is not None:
+            button = await stack.enter_async_context(TalkButton(config.gpio.button, brain.pin_factory))
+        stages = await stack.enter_async_context(Supervisor(core.metrics, observers.fault))
+        stages.keep("hear.capture", lambda: _hear_loop(config.audio.input_device, voice, observers, core, book))
+        stages.keep("timers.ring", lambda: ringing.ring_loop(voice.runner))
+        stages.keep("loop.lag", lag.watch_loop)
+        stages.keep("report", lambda: reporter.watch_loop(core.pools.general))
+        stages.keep("pressure", lambda: _pressure_loop(config, core, lag, strain))
+        stages.keep(
+            "status.socket", lambda: _socket_loop(StatusDesk(reporter, core.pools.general, book.describe), core)
+        )
+        if button is not None:
+            stages.keep("button", partial(_button_loop, button, voice.ears))
+        await asyncio.get_running_loop().create_future()  # until cancelled
 
 
-async def _hear_loop(device: str, voice: Voice, observer: Observer, lane: Lane) -> None:
+async def _pressure_loop(config: Config, core: Core, lag: LoopLag, strain: Strain) -> None:
+    await pressure_loop(
+        Sensors(cores=len(core.topology.cores)),
+        make_ladder(config.pressure),
+        core.pools.general,
+        lambda: lag.latest_s,
+        strain.change,
+        on_reading=strain.look,
+    )
+
+
+async def _socket_loop(desk: StatusDesk, core: Core) -> None:
+    try:
+        async with serve_socket(socket_to_serve(), desk, core.pools.general):
+            await asyncio.get_running_loop().create_future()  # until cancelled
+    except SocketError as error:
+        # Another service has it, or the directory can't be written: this one hears and answers all the same.
+        _log.warning("no status socket: %s", error)
+
+
+async def _hear_loop(device: str, voice: Voice, observer: Observer, core: Core, book: StatusBook) -> None:
     """Listen to the microphone for ever; reopen it, with a growing pause, when it is absent or lost."""
     retry_s = _FIRST_RETRY_S
     while True:
         try:
             async with Microphone(device) as microphone:
                 _log.info("listening to %s", microphone.name)
+                book.hear(microphone)
                 retry_s = _FIRST_RETRY_S
                 await voice.ears.listen(microphone, patient=False)
         except (DeviceError, UnknownDeviceError) as error:
-            voice.ears.abandon()
             message = f"{error}; trying again in {retry_s:.0f} s"
             _log.warning("%s", message)
             observer.fault(message)
+        finally:
+            voice.ears.abandon()
+            book.hear(None)
         await asyncio.sleep(retry_s)
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
-        await lane.run(refresh_devices)
+        await core.pools.capture.run(refresh_devices, kind="devices.refresh", timeout_s=_REFRESH_S)
 
 
 async def _button_loop(button: TalkButton, ears: Ears) -> None:

@@ -27,6 +27,7 @@ class Mouth:
         self._percent = config.volume
         self._muted = False
         self._speaker: Speaker | None = None
+        self._underruns_before = 0
 
     @property
     def percent(self) -> int:
@@ -37,6 +38,11 @@ class Mouth:
     def muted(self) -> bool:
         """Whether nothing is heard."""
         return self._muted
+
+    @property
+    def underruns(self) -> int:
+        """Times that the device had nothing to play in the middle of an answer."""
+        return self._underruns_before + (self._speaker.underruns if self._speaker is not None else 0)
 
     def set_percent(self, percent: int) -> None:
         """Set the volume, at once."""
@@ -66,6 +72,7 @@ class Mouth:
         """Close the speaker; what is pending is dropped."""
         speaker, self._speaker = self._speaker, None
         if speaker is not None:
+            self._underruns_before += speaker.underruns
             await speaker.__aexit__(None, None, None)
 
     async def _opened(self) -> Speaker:

@@ -24,13 +24,15 @@ class Places:
 
     models: Path
     cache: Path
+    state: Path
 
 
 def find_places(config: DirectoriesConfig, environ: Mapping[str, str] = os.environ) -> Places:
     """Return the configured directories; unset ones are the system's where it was installed, else below XDG's."""
     cache = config.cache or _installed(_SYSTEM_CACHE) or _xdg(environ, "XDG_CACHE_HOME", ".cache")
     data = _installed(_SYSTEM_STATE) or _xdg(environ, "XDG_DATA_HOME", ".local/share")
-    return Places(models=config.models or data / "models", cache=cache)
+    state = config.state or _installed(_SYSTEM_STATE) or _xdg(environ, "XDG_STATE_HOME", ".local/state")
+    return Places(models=config.models or data / "models", cache=cache, state=state)
 
 
 def _installed(path: Path) -> Path | None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from edge_agent.app.brain import RememberedVolume, open_brain
-from edge_agent.app.lanes import open_lanes
+from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
 from edge_agent.app.publishing import open_publisher
 from edge_agent.app.voice import open_voice
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.schema import Config
     from edge_agent.pipeline.observer import Observer
+    from edge_agent.runtime.pool import Pool
     from edge_agent.speak.sink import AudioSink
 
 
@@ -31,32 +32,50 @@ async def hold(config: Config, recordings: Sequence[Path], observer: Observer, *
         AudioFileError: A recording can't be read; all are checked before the first turn.
         BadInputError: The configuration, a model or an intents file is wrong.
     """
-    for path in recordings:
-        check_recording(path)
     places = find_places(config.directories)
-    open_speaker = _speakers(out, fast=fast)
-    with open_lanes() as lanes:
-        async with (
-            open_publisher(config) as publisher,
-            open_brain(
-                config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher
-            ) as brain,
-            open_voice(config, places, lanes, brain, observer=observer, open_speaker=open_speaker) as voice,
-        ):
-            for path in recordings:
-                async with RecordingSource(path, fast=fast) as source:
-                    await voice.ears.listen(source, patient=True)
+    async with (
+        open_core(config) as core,
+        _prepared(recordings, out, core.pools.file_io),
+        open_publisher(config) as publisher,
+        open_brain(config, places, core, volume=RememberedVolume(config.audio.volume), publisher=publisher) as brain,
+        open_voice(
+            config,
+            places,
+            core,
+            brain,
+            observer=observer,
+            open_speaker=_speakers(out, core.pools.file_io, fast=fast),
+        ) as voice,
+    ):
+        for path in recordings:
+            async with RecordingSource(path, core.pools.file_io, fast=fast) as source:
+                await voice.ears.listen(source, patient=True)
 
 
-def _speakers(
-    out: Path | None, *, fast: bool
-) -> Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]:
+@asynccontextmanager
+async def _prepared(recordings: Sequence[Path], out: Path | None, pool: Pool) -> AsyncIterator[None]:
+    """Check all recordings and make the directory for replies, before anything is loaded."""
+
+    def prepare() -> None:
+        for path in recordings:
+            check_recording(path)
+        _make(out)
+
+    await pool.run(prepare, kind="recording.check")
+    yield
+
+
+def _make(out: Path | None) -> None:
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AudioFileError(out, f"can't be made a directory: {error.strerror}") from error
 
+
+def _speakers(
+    out: Path | None, pool: Pool, *, fast: bool
+) -> Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]:
     @asynccontextmanager
     async def open_speaker(turn_id: int) -> AsyncIterator[tuple[AudioSink, Path | None]]:
         if out is None:
@@ -64,7 +83,7 @@ def _speakers(
                 yield sink, None
             return
         path = out / f"turn-{turn_id}.wav"
-        async with WavSpeaker(path, fast=fast) as speaker:
+        async with WavSpeaker(path, pool, fast=fast) as speaker:
             yield speaker, path
 
     return open_speaker

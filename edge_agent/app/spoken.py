@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_agent.app.build import build_synthesizer
-from edge_agent.app.lanes import open_lanes
+from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
 from edge_agent.pipeline.speaking import Utterer, sentences_of
 
@@ -26,16 +26,16 @@ async def say_text(config: Config, text: str, out: Path | None) -> None:
     from edge_agent.devices.speaker import Speaker
     from edge_agent.devices.wav_speaker import WavSpeaker
 
-    sink: AudioSink
-    if out is None:
-        sink = Speaker(config.audio.output_device, volume=config.audio.volume)
-    else:
-        sink = WavSpeaker(out, fast=True)
-    with open_lanes() as lanes:
-        synthesizer = build_synthesizer(config, find_places(config.directories))
+    async with open_core(config) as core:
+        sink: AudioSink
+        if out is None:
+            sink = Speaker(config.audio.output_device, volume=config.audio.volume)
+        else:
+            sink = WavSpeaker(out, core.pools.file_io, fast=True)
+        synthesizer = build_synthesizer(config, find_places(config.directories), core.tts_claim)
         try:
-            await lanes.tts.run(synthesizer.load)
+            await core.tts.run(synthesizer.load, kind="load.synthesizer")
             async with sink as opened:
-                await Utterer(synthesizer, lanes.tts, opened, on_audio=lambda _chunk: None).speak(sentences_of(text))
+                await Utterer(synthesizer, core.tts, opened, on_audio=lambda _chunk: None).speak(sentences_of(text))
         finally:
-            await lanes.tts.run(synthesizer.close)
+            await core.tts.pool.run(synthesizer.close, kind="close.synthesizer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_agent.app.brain import RememberedVolume, open_brain
-from edge_agent.app.lanes import open_lanes
+from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
 from edge_agent.app.publishing import open_publisher
 from edge_agent.pipeline.report import TurnClock, TurnReport
@@ -23,21 +23,20 @@ async def answer_text(config: Config, text: str) -> TurnReport:
     """
     report = TurnReport(1, heard=text)
     places = find_places(config.directories)
-    with open_lanes() as lanes:
-        async with (
-            open_publisher(config) as publisher,
-            open_brain(
-                config, places, lanes, volume=RememberedVolume(config.audio.volume), publisher=publisher
-            ) as brain,
-        ):
-            clock = TurnClock()
-            answer = await brain.responder.answer_text(text)
-            report.intent, report.slots, report.source = answer.intent, answer.slots, answer.source
+    async with (
+        open_core(config) as core,
+        open_publisher(config) as publisher,
+        open_brain(config, places, core, volume=RememberedVolume(config.audio.volume), publisher=publisher) as brain,
+    ):
+        await brain.loaded()
+        clock = TurnClock()
+        answer = await brain.responder.answer_text(text)
+        report.intent, report.slots, report.source = answer.intent, answer.slots, answer.source
 
-            def note_first_token() -> None:
-                report.timings.first_token_s = clock.now_s()
+        def note_first_token() -> None:
+            report.timings.first_token_s = clock.now_s()
 
-            if answer.sentences is not None:
-                report.reply = " ".join([sentence async for sentence in answer.sentences(note_first_token)])
-            report.timings.done_s = clock.now_s()
+        if answer.sentences is not None:
+            report.reply = " ".join([sentence async for sentence in answer.sentences(note_first_token)])
+        report.timings.done_s = clock.now_s()
     return report

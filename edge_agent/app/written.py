@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.app.build import build_intents, build_recognizer
-from edge_agent.app.lanes import open_lanes
+from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
 from edge_agent.app.voice import closed_grammar
 from edge_agent.devices.recording import RecordingSource, check_recording
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.events import Endpoint, Transcript
     from edge_agent.hear.asr import SpeechRecognizer
-    from edge_agent.runtime.lane import Lane
+    from edge_agent.runtime.pools import Station
 
 
 async def transcribe_recording(
@@ -40,32 +41,32 @@ async def transcribe_recording(
     """
     from edge_agent.engines.webrtc import WebRtcVad
 
-    check_recording(recording)
     places = find_places(config.directories)
-    with open_lanes() as lanes:
+    async with open_core(config) as core:
+        await core.pools.file_io.run(lambda: check_recording(recording), kind="recording.check")
         recognizer = build_recognizer(config, places)
         try:
             grammar = None
             if not free:
-                intents = await lanes.match.run(lambda: build_intents(config))
-                grammar = await lanes.match.run(lambda: closed_grammar(config, intents))
-            await lanes.asr.run(lambda: recognizer.load(grammar))
-            writer = _Writer(recognizer, lanes.asr, show)
+                intents = await core.match.run(lambda: build_intents(config), kind="load.intents")
+                grammar = await core.match.run(lambda: closed_grammar(config, intents), kind="load.grammar")
+            await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer")
+            writer = _Writer(recognizer, core.asr, show)
             vad, endpointer = WebRtcVad(config.vad.aggressiveness), Endpointer(config.endpoint)
-            async with RecordingSource(recording, fast=True) as source:
+            async with RecordingSource(recording, core.pools.file_io, fast=True) as source:
                 async for frame in source.frames():
                     await writer.take(endpointer.push(frame, is_speech=vad.is_speech(frame)), frame.duration_s)
             await writer.take(endpointer.end(EndpointReason.END_OF_INPUT), 0.0)
         finally:
-            await lanes.asr.run(recognizer.close)
+            await core.asr.pool.run(recognizer.close, kind="close.recognizer")
 
 
 class _Writer:
     """Feeds the recognizer what the endpointer cuts out, and shows what comes of it."""
 
-    def __init__(self, recognizer: SpeechRecognizer, lane: Lane, show: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, recognizer: SpeechRecognizer, asr: Station, show: Callable[[dict[str, Any]], None]) -> None:
         self._recognizer = recognizer
-        self._lane = lane
+        self._asr = asr
         self._show = show
         self._heard_s = 0.0
 
@@ -74,13 +75,13 @@ class _Writer:
         for event in events:
             match event:
                 case OnsetDetected(audio):
-                    await self._lane.run(self._recognizer.start)
+                    await self._asr.run(self._recognizer.start, kind="asr.start")
                     for part in audio:
-                        await self._lane.run(lambda part=part: self._recognizer.accept(part))  # type: ignore[misc]
+                        await self._asr.run(partial(self._recognizer.accept, part), kind="asr.accept")
                 case UtteranceContinued(frame):
-                    await self._lane.run(lambda frame=frame: self._recognizer.accept(frame))  # type: ignore[misc]
+                    await self._asr.run(partial(self._recognizer.accept, frame), kind="asr.accept")
                 case UtteranceEnded(endpoint):
-                    transcript = await self._lane.run(self._recognizer.finish)
+                    transcript = await self._asr.run(self._recognizer.finish, kind="asr.finish")
                     self._show(_as_json(transcript, endpoint, self._heard_s - endpoint.decided_s))
 
 

@@ -14,6 +14,7 @@ from edge_agent.pipeline.turn import State
 
 if TYPE_CHECKING:
     from edge_agent.pipeline.report import Timings, TurnReport
+    from edge_agent.runtime.pressure import PressureState
 
 _STATE_SIGNS = {
     State.IDLE: ("○ waiting", "dim"),
@@ -93,6 +94,10 @@ class ConsoleView:
 
     def fault(self, message: str) -> None:
         """Say nothing: the log on standard error has it."""
+
+    def pressure_changed(self, pressure: PressureState) -> None:
+        """Print it: what the agent leaves out from now on, someone will miss."""
+        self._console.print(Text(f"        pressure: {pressure}", "dim"))
 
     def _refresh(self) -> None:
         if self._live is None:

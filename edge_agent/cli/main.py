@@ -18,6 +18,8 @@ _COMMANDS = {
     "say": ("edge_agent.cli.sound", "Speak a text."),
     "transcribe": ("edge_agent.cli.sound", "Write down what a recording says."),
     "devices": ("edge_agent.cli.sound", "List microphones, speakers and GPIO."),
+    "status": ("edge_agent.cli.status", "Show how the running service is doing."),
+    "bench": ("edge_agent.cli.bench", "Measure this machine: concurrency, idle."),
     "config": ("edge_agent.cli.configuration", "Show, check or describe the configuration."),
 }
 _INTERRUPTED = 130

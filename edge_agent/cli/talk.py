@@ -42,8 +42,8 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
 
     config = load(config_file)
     quiet = sys.stdout.isatty() and not as_json
-    with logging_to(sys.stderr, _log_level(config.log_level, quiet=quiet)), _view(as_json=as_json) as view:
-        loop.run(serve(config, view))
+    with logging_to(sys.stderr, _log_level(config.log_level, quiet=quiet)) as logs, _view(as_json=as_json) as view:
+        loop.run(serve(config, view, logs))
     return 0
 
 

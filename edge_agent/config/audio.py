@@ -143,3 +143,4 @@ class DirectoriesConfig(Section):
         None, description="Models that are found by themselves; unset: the platform's place."
     )
     cache: ConfigPath | None = Field(None, description="Caches; unset: the platform's place.")
+    state: ConfigPath | None = Field(None, description="The database; unset: the platform's place.")

@@ -61,7 +61,7 @@ class LlmConfig(Section):
     temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature; 0 always takes the likeliest token.")
     seed: int = Field(0, ge=0, description="Sampling seed.")
     threads: int | None = Field(
-        None, ge=1, le=64, description="Compute threads; unset: all cores but one, at least one."
+        None, ge=1, le=64, description="Most compute threads; unset: what the core ledger grants, all cores at most."
     )
     history_turns: int = Field(6, ge=0, le=50, description="Turns of conversation that the model is shown.")
 
@@ -72,7 +72,9 @@ class PiperConfig(Section):
     voice: ConfigPath | None = Field(
         None, description="Voice .onnx file with its .json beside it; unset: the first one for the language."
     )
-    threads: int = Field(2, ge=1, le=16, description="ONNX Runtime threads.")
+    threads: int | None = Field(
+        None, ge=1, le=16, description="Most compute threads; unset: half of the compute cores, rounded up."
+    )
     speaker: int | None = Field(None, ge=0, description="Speaker of a voice that has several.")
     length_scale: float = Field(1.0, gt=0.2, le=4, description="Above 1 speaks slower.")
 

@@ -15,6 +15,7 @@ from edge_agent.config.audio import (
     VadConfig,
 )
 from edge_agent.config.engines import AsrConfig, IntentsConfig, LlmConfig, MqttConfig, TtsConfig
+from edge_agent.config.running import CoresConfig, PhrasesConfig, PressureConfig, StoreConfig
 from edge_agent.config.section import Section
 
 
@@ -43,3 +44,7 @@ class Config(Section):
     gpio: GpioConfig = GpioConfig()
     mqtt: MqttConfig = MqttConfig()
     directories: DirectoriesConfig = DirectoriesConfig()
+    cores: CoresConfig = CoresConfig()
+    store: StoreConfig = StoreConfig()
+    phrases: PhrasesConfig = PhrasesConfig()
+    pressure: PressureConfig = PressureConfig()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, SAMPLE_BYTES, AudioChunk
 from edge_agent.devices.portaudio import StreamFormat, choose_device, choose_format, close_stream, open_stream
-from edge_agent.devices.stream_lane import StreamLane
+from edge_agent.devices.stream_thread import StreamThread
 from edge_agent.errors import DeviceError
 from edge_agent.runtime.channel import Channel, ChannelClosedError
 
@@ -43,7 +43,7 @@ class Microphone:
         self._name = device or "microphone"
         self._format = StreamFormat(HEAR_RATE_HZ, 1)
         self._stream: Any = None
-        self._lane: StreamLane | None = None
+        self._thread: StreamThread | None = None
         self._blocks: Channel[tuple[bytes, float]] = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
         self._overflows = 0
 
@@ -64,14 +64,14 @@ class Microphone:
             UnknownDeviceError: No device or several devices match.
             DeviceError: It is absent or refuses.
         """
-        self._lane = StreamLane("microphone")
+        self._thread = StreamThread("microphone")
         self._blocks = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
         self._overflows = 0
         loop = asyncio.get_running_loop()
         try:
-            await self._lane.run(lambda: self._open(loop), self._name)
+            await self._thread.run(lambda: self._open(loop), self._name)
         except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
-            await self._shut(self._lane)
+            await self._shut(self._thread)
             raise
         return self
 
@@ -79,8 +79,8 @@ class Microphone:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the device; no callback runs afterwards."""
-        if self._lane is not None:
-            await self._shut(self._lane)
+        if self._thread is not None:
+            await self._shut(self._thread)
 
     async def frames(self) -> AsyncIterator[AudioChunk]:
         """Yield frames for as long as it is open.
@@ -108,7 +108,7 @@ class Microphone:
             pending = pending[whole:]
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the lane."""
+        """On the device's thread."""
         device = choose_device("microphone", self._wanted)
         self._format = form = choose_format("microphone", device, (HEAR_RATE_HZ,))
         self._name = device.name
@@ -144,15 +144,15 @@ class Microphone:
         self._overflows += overflow
 
     def _close(self) -> None:
-        """On the lane."""
+        """On the device's thread."""
         stream, self._stream = self._stream, None
         if stream is not None:
             close_stream(stream)
 
-    async def _shut(self, lane: StreamLane) -> None:
-        self._lane = None
+    async def _shut(self, thread: StreamThread) -> None:
+        self._thread = None
         try:
-            await lane.close(self._close, self._name)
+            await thread.close(self._close, self._name)
         finally:
             self._blocks.close()
 

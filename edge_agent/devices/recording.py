@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Self
 
 from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, AudioChunk
 from edge_agent.devices.riff import RecordingInfo, SampleKind, check_recording
 from edge_agent.errors import AudioFileError
-from edge_agent.runtime.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator
     from pathlib import Path
     from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from edge_agent.runtime.pool import Pool
 
 __all__ = ["RecordingInfo", "RecordingSource", "check_recording"]
 
@@ -32,17 +33,17 @@ class RecordingSource:
 
     Args:
         path: The file.
+        pool: Reads it.
         fast: As fast as it is taken, instead of in real time.
     """
 
     dropped_frames = 0
 
-    def __init__(self, path: Path, *, fast: bool) -> None:
+    def __init__(self, path: Path, pool: Pool, *, fast: bool) -> None:
         self._path = path
+        self._pool = pool
         self._fast = fast
-        self._lane: Lane | None = None
-        self._file: BinaryIO | None = None
-        self._info: RecordingInfo | None = None
+        self._blocks: AsyncGenerator[bytes, None] | None = None
 
     @property
     def name(self) -> str:
@@ -50,24 +51,22 @@ class RecordingSource:
         return str(self._path)
 
     async def __aenter__(self) -> Self:
-        """Open the file.
+        """Look at the file.
 
         Raises:
             AudioFileError: It can't be read.
         """
-        self._lane = Lane("recording")
-        try:
-            await self._lane.run(self._open)
-        except BaseException:  # also cancelled meanwhile: what is opened then is closed behind it
-            self._close()
-            raise
+        info = await self._pool.run(lambda: check_recording(self._path), kind="recording.check")
+        self._blocks = self._pool.steps(_blocks(self._path, info), kind="recording.read", ahead=2)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the file."""
-        self._close()
+        blocks, self._blocks = self._blocks, None
+        if blocks is not None:
+            await blocks.aclose()
 
     async def frames(self) -> AsyncIterator[AudioChunk]:
         """Yield frames; the last one is filled up with silence.
@@ -75,43 +74,20 @@ class RecordingSource:
         Raises:
             AudioFileError: The file became shorter meanwhile, or its disk failed.
         """
-        if self._lane is None or self._file is None or self._info is None:
+        if self._blocks is None:
             raise RuntimeError("a recording is read inside its context")
-        # Not `Lane.steps`: there is nothing to clean up when a reader goes away, and no lane to do it on by then.
-        blocks = _blocks(self._info, self._file)
         due = time.monotonic()
         pending = b""
-        try:
-            while (block := await self._lane.run(lambda: next(blocks, None))) is not None:
-                pending += block
-                whole = len(pending) - len(pending) % FRAME_BYTES
-                for start in range(0, whole, FRAME_BYTES):
-                    due = await self._pace(due)
-                    yield self._frame(pending[start : start + FRAME_BYTES])
-                pending = pending[whole:]
-            if pending:
-                await self._pace(due)
-                yield self._frame(pending.ljust(FRAME_BYTES, b"\0"))
-        except EOFError as error:
-            raise AudioFileError(self._path, "became shorter while it was read") from error
-        except OSError as error:
-            raise AudioFileError(self._path, f"can't be read: {error.strerror}") from error
-
-    def _open(self) -> None:
-        """On the lane."""
-        self._info = check_recording(self._path)
-        try:
-            self._file = self._path.open("rb")
-        except OSError as error:
-            raise AudioFileError(self._path, f"can't be read: {error.strerror}") from error
-
-    def _close(self) -> None:
-        if self._lane is not None:
-            self._lane.close()  # first: a read may be going on, whose reader was cancelled
-            self._lane = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        async for block in self._blocks:
+            pending += block
+            whole = len(pending) - len(pending) % FRAME_BYTES
+            for start in range(0, whole, FRAME_BYTES):
+                due = await self._pace(due)
+                yield self._frame(pending[start : start + FRAME_BYTES])
+            pending = pending[whole:]
+        if pending:
+            await self._pace(due)
+            yield self._frame(pending.ljust(FRAME_BYTES, b"\0"))
 
     async def _pace(self, due: float) -> float:
         """Wait until the frame has "been spoken"; return when the next one is due.
@@ -129,22 +105,26 @@ class RecordingSource:
         return AudioChunk(pcm, HEAR_RATE_HZ, None if self._fast else time.monotonic())
 
 
-def _blocks(info: RecordingInfo, file: BinaryIO) -> Generator[bytes, None, None]:
+def _blocks(path: Path, info: RecordingInfo) -> Generator[bytes, None, None]:
     """Read, mix and resample block by block."""
     from edge_agent.devices.resampling import StreamResampler
 
     resampler = StreamResampler(info.rate_hz, HEAR_RATE_HZ)
     block_frames = max(1, round(_BLOCK_S * info.rate_hz))
     frame_bytes = info.channels * info.kind.size_bytes
-    file.seek(info.data_offset)
-    left = info.frames
-    while left:
-        count = min(left, block_frames)
-        data = file.read(count * frame_bytes)
-        if len(data) < count * frame_bytes:
-            raise EOFError
-        left -= count
-        yield resampler.feed(_mono(data, info), last=left == 0).astype("<i2").tobytes()
+    try:
+        with path.open("rb") as file:
+            file.seek(info.data_offset)
+            left = info.frames
+            while left:
+                count = min(left, block_frames)
+                data = file.read(count * frame_bytes)
+                if len(data) < count * frame_bytes:
+                    raise AudioFileError(path, "became shorter while it was read")
+                left -= count
+                yield resampler.feed(_mono(data, info), last=left == 0).astype("<i2").tobytes()
+    except OSError as error:
+        raise AudioFileError(path, f"can't be read: {error.strerror}") from error
 
 
 def _mono(data: bytes, info: RecordingInfo) -> NDArray[np.int16]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.audio import SAMPLE_BYTES
 from edge_agent.devices.portaudio import choose_device, choose_format, close_stream, open_stream
-from edge_agent.devices.stream_lane import StreamLane
+from edge_agent.devices.stream_thread import StreamThread
 from edge_agent.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Speaker:
         self._name = device or "speaker"
         self._volume = volume
         self._muted = muted
-        self._lane: StreamLane | None = None
+        self._thread: StreamThread | None = None
         self._output: _Output | None = None
         self._is_open = asyncio.Event()
         self._moved = asyncio.Event()
@@ -95,7 +95,7 @@ class Speaker:
             UnknownDeviceError: No device or several devices match.
             DeviceError: It is absent or refuses.
         """
-        self._lane = StreamLane("speaker")
+        self._thread = StreamThread("speaker")
         try:
             await self._opened()
         except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
@@ -170,12 +170,12 @@ class Speaker:
                 output = None
             if output is None:
                 loop = asyncio.get_running_loop()
-                output = await self._on_lane().run(lambda: self._open(loop), self._name)
+                output = await self._on_thread().run(lambda: self._open(loop), self._name)
                 self._is_open.set()
             return output
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Output:
-        """On the lane."""
+        """On the device's thread."""
         from edge_agent.devices.playback import PlaybackBuffer, gain_of
 
         if self._output is not None:  # the one who asked for it was cancelled meanwhile
@@ -216,9 +216,9 @@ class Speaker:
 
     async def _close(self) -> None:
         """Close the stream; call it with `_switching` held, or when nobody else is left."""
-        await self._on_lane().run(self._close_on_lane, self._name)
+        await self._on_thread().run(self._close_on_thread, self._name)
 
-    def _close_on_lane(self) -> None:
+    def _close_on_thread(self) -> None:
         output, self._output = self._output, None
         if output is not None:
             self._played_before_s += output.buffer.played_s(time.monotonic())
@@ -243,8 +243,8 @@ class Speaker:
             self._is_open.clear()
 
     async def _shut(self) -> None:
-        lane, resting = self._lane, self._resting
-        if lane is None:
+        thread, resting = self._thread, self._resting
+        if thread is None:
             return
         try:
             if resting is not None:
@@ -252,8 +252,8 @@ class Speaker:
                 await asyncio.wait({resting})
         finally:
             self.flush()
-            self._lane = self._resting = None
-            await lane.close(self._close_on_lane, self._name)
+            self._thread = self._resting = None
+            await thread.close(self._close_on_thread, self._name)
 
     def _append(self, output: _Output, pcm: bytes, rate_hz: int) -> None:
         from edge_agent.devices.resampling import StreamResampler, to_samples
@@ -298,7 +298,7 @@ class Speaker:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def _on_lane(self) -> StreamLane:
-        if self._lane is None:
+    def _on_thread(self) -> StreamThread:
+        if self._thread is None:
             raise RuntimeError("a speaker is used inside its context")
-        return self._lane
+        return self._thread

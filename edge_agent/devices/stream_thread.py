@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.errors import DeviceError
-from edge_agent.runtime.lane import Lane
+from edge_agent.runtime.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +20,15 @@ _ANSWER_S = 4.0
 """A sound server that takes longer hangs; a USB device that wakes up takes about one second."""
 
 
-class StreamLane:
-    """One device's thread. Calls run in order; nobody waits for them for more than 4 s."""
+class StreamThread:
+    """One device's thread: a pool of its own, since what hangs must not keep other devices from being opened.
+
+    Calls run in order, none overtakes one that hangs; nobody waits for them for more than 4 s.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lane = Lane(name)
+        self._pool = Pool(name, idle_s=2.0, replaces_stuck=False)
 
     async def run(self, call: Callable[[], T], device: str) -> T:
         """Return what `call` returns. It is not stopped when the awaiting coroutine is: undo it by a later call.
@@ -33,7 +36,7 @@ class StreamLane:
         Raises:
             DeviceError: It takes too long, or raises that itself.
         """
-        running = asyncio.create_task(self._lane.run(call), name=f"{self._name}.call")
+        running = asyncio.create_task(self._pool.run(call, kind="stream"), name=f"{self._name}.call")
         running.add_done_callback(_retrieve)
         await asyncio.wait({running}, timeout=_ANSWER_S)
         if not running.done():
@@ -46,12 +49,12 @@ class StreamLane:
             await self.run(last, device)
         except DeviceError as error:
             _log.warning("%s; left as it is", error)
-            self._lane.close(abandon=True)
+            self._pool.leave()
         except BaseException:
-            self._lane.close(abandon=True)
+            self._pool.leave()
             raise
         else:
-            self._lane.close()
+            await self._pool.close()
 
 
 def _retrieve(task: asyncio.Task[T]) -> None:

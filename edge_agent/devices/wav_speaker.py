@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from edge_agent.audio import SAMPLE_BYTES
 from edge_agent.errors import AudioFileError
-from edge_agent.runtime.lane import Lane
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge_agent.audio import AudioChunk
     from edge_agent.devices.resampling import StreamResampler
+    from edge_agent.runtime.pool import Pool
 
 _PENDING_S = 2.0
 
@@ -88,11 +88,11 @@ class WavSpeaker(DiscardingSpeaker):
     The file appears, whole, under its name when the speaker is closed; if nothing was spoken, none does.
     """
 
-    def __init__(self, path: Path, *, fast: bool) -> None:
+    def __init__(self, path: Path, pool: Pool, *, fast: bool) -> None:
         super().__init__(fast=fast)
+        self._pool = pool
         self._path = path
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._lane = Lane("wav")
         self._raw: BinaryIO | None = None
         self._file: wave.Wave_write | None = None
         self._rate_hz = 0
@@ -108,10 +108,7 @@ class WavSpeaker(DiscardingSpeaker):
     ) -> None:
         """Put the file in its place."""
         await super().__aexit__(kind, error, trace)
-        try:
-            await self._lane.run(self._finish)
-        finally:
-            self._lane.close()
+        await self._pool.run(self._finish, kind="wav.close")
 
     async def write(self, chunk: AudioChunk) -> None:
         """Append a chunk; waits while more than 2 s are pending.
@@ -120,7 +117,7 @@ class WavSpeaker(DiscardingSpeaker):
             AudioFileError: The file can't be written.
         """
         await super().write(chunk)
-        await self._lane.run(lambda: self._append(chunk))
+        await self._pool.run(lambda: self._append(chunk), kind="wav.write")
 
     def _append(self, chunk: AudioChunk) -> None:
         from edge_agent.devices.resampling import StreamResampler, to_samples

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_agent.config.suggest import suggest
-from edge_agent.engines.wav_command import WavCommand, pieces
+from edge_agent.engines.stopping import Stops
+from edge_agent.engines.wav_command import ChildStop, WavCommand, pieces
 from edge_agent.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class EspeakSynthesizer:
         self._voice = config.voice or language
         self._words_per_minute = config.words_per_minute
         self._command = WavCommand("espeak-ng", "espeak-ng")
+        self._stops = Stops()
 
     @property
     def name(self) -> str:
@@ -46,15 +48,23 @@ class EspeakSynthesizer:
         Raises:
             SynthesisError: eSpeak NG failed.
         """
+        stop = ChildStop()
+        return self._stops.add(self._render(sentence, stop), stop.set)
+
+    def stop(self, job: Generator[AudioChunk, None, None] | None = None) -> None:
+        """End the job's child process, and the job with it; without `job`, those of all made so far. Any thread."""
+        self._stops.stop(job)
+
+    def close(self) -> None:
+        """Nothing stays open between two sentences."""
+
+    def _render(self, sentence: str, stop: ChildStop) -> Generator[AudioChunk, None, None]:
         if not any(character.isalnum() for character in sentence):
             return
         arguments = ("-v", self._voice, "-s", str(self._words_per_minute), "-b", "1", "--stdin", "--stdout")
         # Double brackets would be taken for phoneme names.
         for piece in pieces(sentence.replace("[[", "[ [").replace("[[", "[ [")):
-            yield from self._command.render(arguments, piece, piece.encode(errors="replace"))
-
-    def close(self) -> None:
-        """Nothing stays open between two sentences."""
+            yield from self._command.render(arguments, piece, piece.encode(errors="replace"), stop)
 
     def _languages(self) -> set[str]:
         lines = self._command.query("--voices").stdout.decode(errors="replace").splitlines()[1:]

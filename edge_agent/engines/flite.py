@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from edge_agent.audio import AudioChunk
 from edge_agent.config.suggest import suggest
-from edge_agent.engines.wav_command import WavCommand, pieces
+from edge_agent.engines.stopping import Stops
+from edge_agent.engines.wav_command import ChildStop, WavCommand, pieces
 from edge_agent.errors import ConfigError, ConfigProblem, SynthesisError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class FliteSynthesizer:
     def __init__(self, config: FliteConfig) -> None:
         self._voice = config.voice
         self._command = WavCommand("flite", "flite")
+        self._stops = Stops()
 
     @property
     def name(self) -> str:
@@ -54,6 +56,17 @@ class FliteSynthesizer:
         Raises:
             SynthesisError: Flite failed, or the text is in a script it can't read.
         """
+        stop = ChildStop()
+        return self._stops.add(self._render(sentence, stop), stop.set)
+
+    def stop(self, job: Generator[AudioChunk, None, None] | None = None) -> None:
+        """End the job's child process, and the job with it; without `job`, those of all made so far. Any thread."""
+        self._stops.stop(job)
+
+    def close(self) -> None:
+        """Nothing stays open between two sentences."""
+
+    def _render(self, sentence: str, stop: ChildStop) -> Generator[AudioChunk, None, None]:
         if not any(character.isalnum() for character in sentence):
             return
         text = _ascii(sentence)
@@ -63,11 +76,8 @@ class FliteSynthesizer:
         for piece in pieces(text):
             # By -t alone does Flite 2.2 write whole samples to a pipe; the text is the option's value, whatever it is.
             arguments = ("-voice", self._voice, "-o", "/dev/stdout", "-t", piece)
-            for chunk in self._command.render(arguments, piece):
+            for chunk in self._command.render(arguments, piece, stop=stop):
                 yield chunk if gain == 1.0 else _scaled(chunk, gain)
-
-    def close(self) -> None:
-        """Nothing stays open between two sentences."""
 
 
 def _ascii(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from edge_agent.engines.llama_session import LlamaFailure, LlamaSession
+from edge_agent.engines.llama_native import LlamaFailure
+from edge_agent.engines.llama_session import LlamaSession
 from edge_agent.engines.probe import serve
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def check(path: Path) -> str | None:
         if not tokens:
             return "its tokenizer finds no tokens in plain text"
         session.evaluate(tokens)
-        session.open_sampler(temperature=0, seed=0)
-        session.piece(session.sample())
+        with session.sampler(temperature=0, seed=0) as sampler:
+            session.piece(session.pick(sampler))
     except LlamaFailure as failure:
         return f"can't be used ({failure})"
     finally:

@@ -4,69 +4,67 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import re
-from typing import TYPE_CHECKING, Any
+import platform
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from edge_agent.engines.llama_native import LlamaFailure, StopFlag, library
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from types import ModuleType
+    from types import TracebackType
 
 _logger = logging.getLogger(__name__)
 
 _ABORTED = 2
-_GGML_ERROR = 4
-_WHERE = re.compile(r"^(?:\w+: |error loading model: )*")
 _PIECE_BYTES = 256
 _TOP_K = 40
 _TOP_P = 0.95
 _MIN_P = 0.05
+_NO_FLASH_ATTENTION = 0
+_PATIENCE_S = 5.0
+_GLANCE_S = 0.02
 
 
-class LlamaFailure(Exception):  # noqa: N818 - internal: the adapter turns it into ModelError or GenerationError
-    """llama.cpp refused; the text is its own complaint, or ours."""
+class LlamaSampler:
+    """Picks tokens for one answer; greedy at temperature 0. A context manager, which frees it."""
 
+    def __init__(self, api: Any, temperature: float, seed: int) -> None:  # noqa: ANN401 - ctypes
+        self._api = api
+        self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        if temperature == 0:
+            links = [api.llama_sampler_init_greedy()]
+        else:
+            links = [
+                api.llama_sampler_init_top_k(_TOP_K),
+                api.llama_sampler_init_top_p(_TOP_P, 1),
+                api.llama_sampler_init_min_p(_MIN_P, 1),
+                api.llama_sampler_init_temp(temperature),
+                api.llama_sampler_init_dist(seed),
+            ]
+        for link in links:
+            api.llama_sampler_chain_add(self._chain, link)
 
-class _Log:
-    """Routes llama.cpp's log, which belongs to the whole process, to ours.
+    def pick(self, context: Any) -> int:  # noqa: ANN401 - ctypes
+        """Pick the next token from the context's last output."""
+        return int(self._api.llama_sampler_sample(self._chain, context, -1))
 
-    Keeps the first complaint, of which later ones are the echo.
-    """
+    def __enter__(self) -> Self:
+        return self
 
-    def __init__(self, library: ModuleType) -> None:
-        self.complaint = ""
-        self._callback = library.llama_log_callback(self._take)  # C keeps no reference to it
-        library.llama_log_set(self._callback, ctypes.c_void_p(0))
-
-    def _take(self, level: int, text: bytes, _data: object) -> None:
-        # Names from a damaged file are quoted in it, control characters and all.
-        line = "".join(c if c.isprintable() else " " for c in text.decode(errors="replace")).strip()[:200]
-        if not line:
-            return
-        _logger.debug("llama.cpp: %s", line)
-        if level == _GGML_ERROR and not self.complaint:
-            self.complaint = _WHERE.sub("", line)
-
-
-_loaded: list[tuple[Any, _Log]] = []
-
-
-def library() -> tuple[Any, _Log]:
-    """Import llama.cpp once and take its log away from standard error.
-
-    Raises:
-        ImportError: It is not installed.
-    """
-    if not _loaded:
-        import llama_cpp
-
-        _loaded.append((llama_cpp.llama_cpp, _Log(llama_cpp.llama_cpp)))
-        llama_cpp.llama_backend_init()
-    return _loaded[0]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._api.llama_sampler_free(self._chain)
 
 
 class LlamaSession:
-    """A loaded model and its context. One thread at a time, except for `interrupt`.
+    """A loaded model and its context, which several jobs share a step at a time.
+
+    What computes or looks at the context's state belongs inside `exclusive`.
 
     Raises:
         LlamaFailure: The file can't be loaded, or the memory for the context can't be had.
@@ -78,7 +76,9 @@ class LlamaSession:
         self._log.complaint = ""
         self._model: Any = None
         self._context: Any = None
-        self._sampler: Any = None
+        self._lock = threading.Lock()
+        self._owner: Sequence[int] | None = None
+        self._unwatched = self._watched = StopFlag()
         self.evaluated: list[int] = []
         """Tokens whose state the context holds."""
         parameters = api.llama_model_default_params()
@@ -103,31 +103,52 @@ class LlamaSession:
         parameters = api.llama_context_default_params()
         parameters.n_ctx = min(context_tokens, trained_tokens) if trained_tokens > 0 else context_tokens
         parameters.n_batch = parameters.n_ubatch = self.batch_tokens = batch_tokens
-        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.n_threads = parameters.n_threads_batch = self._threads = threads
+        if hasattr(parameters, "flash_attn_type"):
+            # On the CPU its sums depend on the number of threads and the size of a chunk, so that a change of the grant
+            # would change the answer; and at 864 tokens of context it decoded at half the speed (measured).
+            parameters.flash_attn_type = _NO_FLASH_ATTENTION
         parameters.no_perf = True
         self._context = api.llama_init_from_model(self._model, parameters)
         if not self._context:
             raise LlamaFailure(self._log.complaint or "no memory for its context")
         self.context_tokens: int = api.llama_n_ctx(self._context)
         self._memory = api.llama_get_memory(self._context)
-        # llama.cpp asks before every node of the graph whether to go on. A Python callback would take the GIL thousands
-        # of times a second; strlen over one byte answers the same question natively: 0 goes on, 1 aborts.
-        self._abort = ctypes.create_string_buffer(b"\0", 2)
         self._ask = ctypes.cast(ctypes.CDLL(None).strlen, api.ggml_abort_callback)
-        api.llama_set_abort_callback(self._context, self._ask, ctypes.cast(self._abort, ctypes.c_void_p))
 
-    @property
-    def interrupted(self) -> bool:
-        """True from `interrupt` to `resume`."""
-        return self._abort.raw[0] != 0
+    def layout(self) -> tuple[object, ...]:
+        """Return what, beside the model and the tokens, the context's state depends on."""
+        import llama_cpp
 
-    def interrupt(self) -> None:
-        """Make a running `evaluate` return before its next operation, and further ones at once. Any thread may call."""
-        self._abort[0] = b"\1"
+        return llama_cpp.__version__, platform.machine(), self.context_tokens, self.batch_tokens
 
-    def resume(self) -> None:
-        """Let `evaluate` work again."""
-        self._abort[0] = b"\0"
+    @contextmanager
+    def exclusive(self, stop: StopFlag | None = None) -> Iterator[bool]:
+        """Have the context to oneself; False where `stop` is set by then.
+
+        Raises:
+            LlamaFailure: The other step does not end, or the session is closed.
+        """
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not self._lock.acquire(timeout=_GLANCE_S):
+            if stop is not None and stop.is_set:
+                yield False
+                return
+            if time.monotonic() > deadline_s:
+                raise LlamaFailure("a step that was told to stop does not end")
+        try:
+            is_stopped = stop is not None and stop.is_set
+            if not self._context and not is_stopped:
+                raise LlamaFailure("the model was closed")
+            yield not is_stopped
+        finally:
+            self._lock.release()
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with so many threads from the next `evaluate` on."""
+        if threads != self._threads:
+            self._threads = threads
+            self._api.llama_set_n_threads(self._context, threads, threads)
 
     def template(self) -> str | None:
         """Return the file's chat template."""
@@ -159,68 +180,90 @@ class LlamaSession:
         """
         data = text.encode(errors="replace")
         room = len(data) + 16
-        tokens = (self._api.llama_token * room)()
-        count = self._api.llama_tokenize(self._vocabulary, data, len(data), tokens, room, begin, True)  # noqa: FBT003
-        if count < 0:
-            raise LlamaFailure("the tokenizer refuses the text")
-        return list(tokens[:count])
+        while True:
+            tokens = (self._api.llama_token * room)()
+            count = self._api.llama_tokenize(self._vocabulary, data, len(data), tokens, room, begin, True)  # noqa: FBT003
+            if count >= 0:
+                return list(tokens[:count])
+            if -count <= room:
+                raise LlamaFailure("the tokenizer refuses the text")
+            room = -count  # some vocabularies spell a space in three tokens
 
-    def keep(self, tokens: Sequence[int]) -> int:
-        """Forget all state but the part that `tokens` begins with; return how many tokens remain to be known.
+    def adopt(self, tokens: Sequence[int]) -> int:
+        """Make the context that of `tokens`, and return how many of its last ones are still to be evaluated.
 
-        At least one token is left to evaluate, whose output is wanted.
+        What it has in common with the context so far stays; at least one token is left, whose output is wanted. While
+        nobody else adopts the context, `tokens` may grow at its end and nothing else.
         """
-        same = 0
-        for known, wanted in zip(self.evaluated, tokens[:-1], strict=False):
-            if known != wanted:
-                break
-            same += 1
-        if not self._api.llama_memory_seq_rm(self._memory, 0, same, -1):
-            self._api.llama_memory_clear(self._memory, True)  # noqa: FBT003 - recurrent state has no prefix
-            same = 0
-        del self.evaluated[same:]
-        return same
+        if self._owner is not tokens:
+            self._owner = None
+            self._trim(common_length(self.evaluated, tokens[:-1]))
+            self._owner = tokens
+        return len(tokens) - len(self.evaluated)
 
-    def evaluate(self, tokens: Sequence[int]) -> bool:
-        """Compute the next tokens, `batch_tokens` at most; return False where `interrupt` stopped it.
+    def belongs_to(self, tokens: Sequence[int]) -> bool:
+        """Tell whether `tokens` has the context still, or somebody adopted it since."""
+        return self._owner is tokens
+
+    def evaluate(self, tokens: Sequence[int], stop: StopFlag | None = None) -> bool:
+        """Compute the next tokens, `batch_tokens` at most; return False where `stop` ended it.
+
+        Set meanwhile, `stop` ends it before its next operation.
 
         Raises:
             LlamaFailure: llama.cpp could not.
         """
-        array = (self._api.llama_token * len(tokens))(*tokens)
-        status = self._api.llama_decode(self._context, self._api.llama_batch_get_one(array, len(tokens)))
+        api = self._api
+        self._watched = stop or self._unwatched  # llama.cpp keeps the address, so that it has to live on
+        if self._watched.is_set:
+            return False
+        api.llama_set_abort_callback(self._context, self._ask, self._watched.address)
+        array = (api.llama_token * len(tokens))(*tokens)
+        status = api.llama_decode(self._context, api.llama_batch_get_one(array, len(tokens)))
         if status == 0:
             self.evaluated.extend(tokens)
             return True
         # What the failed call has computed is unknown: only what was complete before it stays.
-        if not self._api.llama_memory_seq_rm(self._memory, 0, len(self.evaluated), -1):
-            self._api.llama_memory_clear(self._memory, True)  # noqa: FBT003
-            self.evaluated.clear()
+        self._trim(len(self.evaluated))
         if status == _ABORTED:
             return False
         raise LlamaFailure(f"llama.cpp stopped with status {status}")
 
-    def open_sampler(self, temperature: float, seed: int) -> None:
-        """Choose how `sample` picks; greedy at temperature 0. The seed counts from here."""
-        api = self._api
-        self._close_sampler()
-        self._sampler = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        if temperature == 0:
-            links = [api.llama_sampler_init_greedy()]
-        else:
-            links = [
-                api.llama_sampler_init_top_k(_TOP_K),
-                api.llama_sampler_init_top_p(_TOP_P, 1),
-                api.llama_sampler_init_min_p(_MIN_P, 1),
-                api.llama_sampler_init_temp(temperature),
-                api.llama_sampler_init_dist(seed),
-            ]
-        for link in links:
-            api.llama_sampler_chain_add(self._sampler, link)
+    def sampler(self, temperature: float, seed: int) -> LlamaSampler:
+        """Return what picks an answer's tokens; the seed counts from here."""
+        return LlamaSampler(self._api, temperature, seed)
 
-    def sample(self) -> int:
+    def pick(self, sampler: LlamaSampler) -> int:
         """Pick the next token from the output of the last `evaluate`."""
-        return int(self._api.llama_sampler_sample(self._sampler, self._context, -1))
+        return sampler.pick(self._context)
+
+    def state(self) -> bytearray:
+        """Return a copy of the context's state, which `restore` can take.
+
+        Raises:
+            LlamaFailure: llama.cpp does not give it.
+        """
+        size = self._api.llama_state_seq_get_size(self._context, 0)
+        state = bytearray(size)
+        written = self._api.llama_state_seq_get_data(self._context, _bytes(state), size, 0)
+        if not 0 < written <= size:
+            raise LlamaFailure("llama.cpp does not give its state away")
+        return state if written == size else state[:written]
+
+    def restore(self, state: bytearray, tokens: Sequence[int]) -> bool:
+        """Replace the context's state by what `state` returned after `tokens`; False, and none, where it is refused.
+
+        llama.cpp checks sizes and types alone: hand over only what is known to be whole.
+        """
+        api = self._api
+        self._owner = None
+        self._trim(0)
+        read = api.llama_state_seq_set_data(self._context, _bytes(state), len(state), 0)
+        if read != len(state) or api.llama_memory_seq_pos_max(self._memory, 0) != len(tokens) - 1:
+            api.llama_memory_clear(self._memory, True)  # noqa: FBT003
+            return False
+        self.evaluated.extend(tokens)
+        return True
 
     def ends(self, token: int) -> bool:
         """Tell whether `token` ends an answer."""
@@ -237,21 +280,44 @@ class LlamaSession:
             room = -size
 
     def close(self) -> None:
-        """Free everything. May be called twice."""
-        self._close_sampler()
-        if self._context:
-            self._api.llama_free(self._context)
-            self._context = None
-        if self._model:
-            self._api.llama_model_free(self._model)
-            self._model = None
+        """Free everything. May be called twice.
 
-    def _close_sampler(self) -> None:
-        if self._sampler:
-            self._api.llama_sampler_free(self._sampler)
-            self._sampler = None
+        Where a step still runs that does not heed its stop, the memory stays until the process ends.
+        """
+        if not self._lock.acquire(timeout=1.0):
+            _logger.error("llama.cpp is still computing; its memory is not freed")
+            return
+        try:
+            if self._context:
+                self._api.llama_free(self._context)
+                self._context = None
+            if self._model:
+                self._api.llama_model_free(self._model)
+                self._model = None
+        finally:
+            self._lock.release()
+
+    def _trim(self, length: int) -> None:
+        """Keep the state of the first `length` tokens."""
+        if not self._api.llama_memory_seq_rm(self._memory, 0, length, -1):
+            self._api.llama_memory_clear(self._memory, True)  # noqa: FBT003 - recurrent state has no prefix
+            length = 0
+        del self.evaluated[length:]
 
     def _token_text(self, token: int) -> str:
         if token < 0:
             return ""
         return str(self._api.llama_vocab_get_text(self._vocabulary, token).decode(errors="replace"))
+
+
+def common_length(known: Sequence[int], wanted: Sequence[int]) -> int:
+    """Return how many tokens both begin with."""
+    for at, (one, other) in enumerate(zip(known, wanted, strict=False)):
+        if one != other:
+            return at
+    return min(len(known), len(wanted))
+
+
+def _bytes(data: bytearray) -> Any:  # noqa: ANN401 - ctypes
+    """Return `data` as C sees it, not a copy."""
+    return (ctypes.c_uint8 * len(data)).from_buffer(data)

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.audio import AudioChunk
+from edge_agent.engines.piper_session import JobSession, RunStop, Stopped, VoiceSessions, lean_copy
+from edge_agent.engines.stopping import Stops
+from edge_agent.engines.wav_command import pieces
 from edge_agent.errors import EngineError, ModelError, SynthesisError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from piper import PiperVoice
 
     from edge_agent.config.engines import PiperConfig
+    from edge_agent.runtime.ledger import ComputeGrant
 
 _REMEDY = "copy the voice again, .onnx and .onnx.json (tts.piper.voice)"
-_LOG_FATAL = 4
+_LONGEST_PIECE = 600
+"""Characters that are phonemized and rendered at once, where a sentence is longer: eSpeak NG holds the GIL (2.5 µs a
+character on an EPYC), and memory grows with the sentence."""
 _CONFIG_LIMIT_BYTES = 4_000_000
 
 
 class PiperSynthesizer:
     """`SpeechSynthesizer` on Piper, in process; ONNX Runtime releases the GIL while it renders.
 
-    The session's threads come from the configuration and don't spin while they wait, so that they cost the other
-    engines nothing. Piper renders a sentence at a time: a chunk is a whole sentence.
+    Piper renders a sentence at a time: a chunk is a whole sentence, on as many threads as `grant` gives when it begins.
+
+    Args:
+        config: Speaker and speed. Its `threads` are the grant's affair.
+        voice: The .onnx file.
+        grant: Threads to compute with.
+        cache: Directory for a copy of the voice that takes less memory; None makes none.
     """
 
-    def __init__(self, config: PiperConfig, voice: Path) -> None:
+    def __init__(self, config: PiperConfig, voice: Path, grant: ComputeGrant, cache: Path | None = None) -> None:
         self._config = config
         self._path = voice
+        self._grant = grant
+        self._cache = cache
+        self._stops = Stops()
         self._voice: PiperVoice | None = None
+        self._sessions: VoiceSessions | None = None
 
     @property
     def name(self) -> str:
@@ -47,7 +63,7 @@ class PiperSynthesizer:
         """
         self.close()
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401 - part of what is asked for
             from piper import PiperVoice
             from piper.config import PiperConfig as VoiceConfig
         except ImportError as error:
@@ -59,22 +75,21 @@ class PiperSynthesizer:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._broken(f"its .json is not a Piper voice's ({_brief(error)})") from error
         self._check(voice_config)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._config.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _LOG_FATAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         try:
-            session = onnxruntime.InferenceSession(
-                str(self._path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            model = self._path if self._cache is None else lean_copy(self._path, self._cache)
+            sessions = VoiceSessions(model)
+            session = sessions.get(max(1, self._grant.threads))
         except Exception as error:  # its exceptions derive from Exception alone
             raise self._broken(f"ONNX Runtime can't load it ({_brief(error)})") from error
         wanted = {"input", "input_lengths", "scales"}
         if not wanted <= {node.name for node in session.get_inputs()}:
             raise self._broken("is an ONNX model, but not a Piper voice")
-        self._voice = PiperVoice(session=session, config=voice_config, download_dir=self._path.parent)
+        voice = PiperVoice(session=session, config=voice_config, download_dir=self._path.parent)
+        try:
+            voice.phonemize("a")  # the first time takes long, and each job works on a copy of what is made then
+        except Exception as error:  # each language has its own library
+            raise EngineError("piper", f"can't phonemize for {self._path.stem} ({_brief(error)})") from error
+        self._voice, self._sessions = voice, sessions
 
     def synthesize(self, sentence: str) -> Generator[AudioChunk, None, None]:
         """Yield a chunk for each sentence in `sentence`, at the voice's rate; nothing for text without sounds.
@@ -82,27 +97,53 @@ class PiperSynthesizer:
         Raises:
             SynthesisError: The voice is not loaded, or failed on the text.
         """
+        stop = RunStop()
+        return self._stops.add(self._render(sentence, stop), stop.set)
+
+    def stop(self, job: Generator[AudioChunk, None, None] | None = None) -> None:
+        """End the job's running sentence before the next node of its graph, and the job with it. Any thread.
+
+        Without `job`, all made so far end. Closing a generator alone waits for the sentence.
+        """
+        self._stops.stop(job)
+
+    def close(self) -> None:
+        """Stop all jobs and free the voice."""
+        self._stops.stop()
+        self._voice = self._sessions = None
+
+    def _render(self, sentence: str, stop: RunStop) -> Generator[AudioChunk, None, None]:
         from piper.config import SynthesisConfig
 
-        if self._voice is None:
+        if stop.is_set:
+            return
+        if self._voice is None or self._sessions is None:
             raise SynthesisError(self.name, sentence, "the voice is not loaded")
+        voice = copy.copy(self._voice)
+        voice.session = JobSession(self._sessions, self._grant, stop)
         # Double brackets would be taken for phoneme names.
         text = sentence.replace("\0", " ").replace("[[", "[ [").replace("[[", "[ [")
         settings = SynthesisConfig(speaker_id=self._config.speaker, length_scale=self._config.length_scale)
-        chunks = iter(self._voice.synthesize(text, settings))
-        while True:
-            try:
-                chunk = next(chunks, None)
-            except Exception as error:  # ONNX Runtime's exceptions derive from Exception alone
-                raise SynthesisError(self.name, sentence, _brief(error)) from error
-            if chunk is None:
+        for piece in pieces(text, _LONGEST_PIECE) if len(text) > _LONGEST_PIECE else [text]:
+            chunks = iter(voice.synthesize(piece, settings))
+            while (chunk := self._next(chunks, sentence, stop)) is not None:
+                if chunk.audio_int16_bytes:
+                    yield AudioChunk(chunk.audio_int16_bytes, chunk.sample_rate)
+            if stop.is_set:
                 return
-            if chunk.audio_int16_bytes:
-                yield AudioChunk(chunk.audio_int16_bytes, chunk.sample_rate)
 
-    def close(self) -> None:
-        """Free the voice."""
-        self._voice = None
+    def _next(self, chunks: Iterator[Any], sentence: str, stop: RunStop) -> Any:  # noqa: ANN401 - piper's chunk
+        """Render the next sentence; None where there is none, or the job is to stop."""
+        try:
+            chunk = next(chunks, None)
+        except Stopped:
+            stop.set()
+            return None
+        except Exception as error:  # ONNX Runtime's exceptions derive from Exception alone
+            if stop.is_set:
+                return None
+            raise SynthesisError(self.name, sentence, _brief(error)) from error
+        return None if stop.is_set else chunk
 
     def _read_settings(self) -> dict[str, Any]:
         if not self._path.is_file():

@@ -31,7 +31,7 @@ class SphinxProcess:
     """
 
     def __init__(self) -> None:
-        # Not PR_SET_PDEATHSIG: it fires when the thread that started the child ends, and lanes come and go.
+        # Not PR_SET_PDEATHSIG: it fires when the thread that started the child ends, and pool threads come and go.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
             self._child = subprocess.Popen(

@@ -6,8 +6,10 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -26,6 +28,49 @@ _PCM = 1
 _LONGEST_WORD = 48
 """Flite's time for an unknown word grows with its length squared: 100 letters took 0.7 s, 10,000 over 100 s."""
 _MANGLED = re.compile(rf"\S{{{_LONGEST_WORD}}}(?=\S)")
+
+
+class ChildStop:
+    """Ends the child process that renders for one job, now or as soon as there is one.
+
+    Signals are sent and the child is reaped under one lock, so that no signal ever goes to a number that the system
+    has given to another process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self.is_set = False
+
+    def set(self) -> None:
+        """End it, with what it has started. Any thread."""
+        with self._lock:
+            self.is_set = True
+            self._kill()
+
+    def watch(self, child: subprocess.Popen[bytes]) -> None:
+        """End `child`, which leads a process group, once this is set."""
+        with self._lock:
+            self._child = child
+            if self.is_set:
+                self._kill()
+
+    def reap(self) -> int | None:
+        """Return the child's exit status, None while it runs."""
+        with self._lock:
+            return self._child.poll() if self._child is not None else None
+
+    def end(self) -> None:
+        """Kill and reap the child; it is not watched any more."""
+        with self._lock:
+            self._kill()
+            child, self._child = self._child, None
+        if child is not None:
+            child.wait()
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.returncode is None:
+            os.killpg(self._child.pid, signal.SIGKILL)  # not reaped yet, so that the number is still its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +118,20 @@ class WavCommand:
         except OSError as error:
             raise EngineError(self.program, f"did not start: {error.strerror}") from error
 
-    def render(self, arguments: Sequence[str], text: str, stdin: bytes = b"") -> Generator[AudioChunk, None, None]:
+    def render(
+        self, arguments: Sequence[str], text: str, stdin: bytes = b"", stop: ChildStop | None = None
+    ) -> Generator[AudioChunk, None, None]:
         """Run with `arguments` and `stdin`; yield the samples in chunks of about 100 ms as they come.
 
-        `text` is for error messages. Closing the generator kills the command and reaps it.
+        `text` is for error messages. Closing the generator kills the command and reaps it; setting `stop` kills it at
+        once, and ends the generator.
 
         Raises:
             SynthesisError: It did not start, failed, stalled, or wrote something other than 16-bit mono WAV.
         """
+        stop = stop or ChildStop()
+        if stop.is_set:
+            return
         with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as complaints:
             words.write(stdin)
             words.seek(0)
@@ -95,15 +146,32 @@ class WavCommand:
             except OSError as error:
                 raise SynthesisError(self.program, text, f"did not start: {error.strerror}") from error
             with child:
+                stop.watch(child)
                 try:
-                    yield from self._chunks(child, text)
-                    status = child.wait(self.timeout_s)
-                except subprocess.TimeoutExpired as error:
-                    raise self._stalled(text) from error
+                    for chunk in self._chunks(child, text):
+                        if stop.is_set:
+                            return
+                        yield chunk
+                    status = self._status(stop, text)
+                except SynthesisError:
+                    if stop.is_set:
+                        return  # its output broke off because it was killed
+                    raise
                 finally:
-                    child.kill()
-            if status:
+                    stop.end()
+            if status and not stop.is_set:
                 raise SynthesisError(self.program, text, f"exit status {status}{_last_line(complaints)}")
+
+    def _status(self, stop: ChildStop, text: str) -> int:
+        """Wait for the child, whose output is closed, to end."""
+        began_s = time.monotonic()
+        pause_s = 0.0005
+        while (status := stop.reap()) is None:
+            if time.monotonic() - began_s > self.timeout_s:
+                raise self._stalled(text)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.05)
+        return status
 
     def _chunks(self, child: subprocess.Popen[bytes], text: str) -> Iterator[AudioChunk]:
         blocks = self._blocks(child, text)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class SpeechRecognizer(Protocol):
     """Turns utterances into text, one at a time.
 
-    Every method blocks and is called from the asr lane's one thread, never from the loop. `accept` returns within
+    Every method blocks and is called on pool `asr`'s one thread, never from the loop. `accept` returns within
     about one chunk's duration, so that cancelling between two calls is prompt.
     """
 

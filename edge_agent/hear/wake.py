@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class WakeWordDetector(Protocol):
     """Listens for several wake words at once.
 
-    Blocking for about a millisecond a frame; called from the capture lane.
+    Blocking for about a millisecond a frame; called on pool `capture`.
     """
 
     @property

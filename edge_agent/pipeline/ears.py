@@ -24,6 +24,7 @@ from edge_agent.pipeline.turn import (
     SpeechEnded,
     State,
 )
+from edge_agent.runtime.pool import Priority
 
 if TYPE_CHECKING:
     from edge_agent.audio import AudioChunk
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from edge_agent.hear.vad import VoiceActivityDetector
     from edge_agent.hear.wake import WakeWordDetector
     from edge_agent.pipeline.run import Runner
-    from edge_agent.runtime.lane import Lane
+    from edge_agent.runtime.pools import Station
 
 _log = logging.getLogger(__name__)
 
@@ -54,14 +55,14 @@ class Ears:
         endpoint: EndpointConfig,
         *,
         wake: WakeWordDetector | None = None,
-        wake_lane: Lane | None = None,
+        wake_station: Station | None = None,
         listen_s: float,
     ) -> None:
         self._runner = runner
         self._vad = vad
         self._endpointer = Endpointer(endpoint)
         self._wake = wake
-        self._wake_lane = wake_lane
+        self._wake_station = wake_station
         self._listen_s = listen_s
         self._listened_s = 0.0
         self._spoken_s = 0.0
@@ -125,9 +126,9 @@ class Ears:
             self._spoken_s += frame.duration_s if is_speech else 0.0
             await self._pass_on(self._endpointer.push(frame, is_speech=is_speech, held=self._button_down))
             self._lapse(frame.duration_s)
-        elif self._wake is not None and self._wake_lane is not None:
+        elif self._wake is not None and self._wake_station is not None:
             detector = self._wake
-            word = await self._wake_lane.run(lambda: detector.detect(frame))
+            word = await self._wake_station.run(lambda: detector.detect(frame), kind="wake", priority=Priority.HIGH)
             if word is not None:
                 _log.info("wake word %r", word)
                 self._runner.post(Activated(f"wake word {word}"))

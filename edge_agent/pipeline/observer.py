@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.pipeline.turn import State
+    from edge_agent.runtime.pressure import PressureState
 
 
 class Observer(Protocol):
@@ -36,6 +37,10 @@ class Observer(Protocol):
         """Something failed and the conversation goes on without it."""
         ...
 
+    def pressure_changed(self, pressure: PressureState) -> None:
+        """The device can afford less, or more again."""
+        ...
+
 
 class SilentObserver:
     """Does nothing; for observers that care for a part only."""
@@ -56,6 +61,9 @@ class SilentObserver:
         """Do nothing."""
 
     def fault(self, message: str) -> None:
+        """Do nothing."""
+
+    def pressure_changed(self, pressure: PressureState) -> None:
         """Do nothing."""
 
 
@@ -94,3 +102,8 @@ class Observers:
         """Pass on."""
         for observer in self._observers:
             observer.fault(message)
+
+    def pressure_changed(self, pressure: PressureState) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.pressure_changed(pressure)

@@ -38,7 +38,11 @@ class Timings:
 
 @dataclass(slots=True)
 class TurnReport:
-    """One turn, filled in as it goes."""
+    """One turn, filled in as it goes.
+
+    Attributes:
+        reply_heard: The sentences of `reply` that were played to their end.
+    """
 
     turn: int
     heard: str | None = None
@@ -46,6 +50,7 @@ class TurnReport:
     intent: str | None = None
     slots: Mapping[str, str | int | float] = field(default_factory=dict)
     reply: str | None = None
+    reply_heard: str | None = None
     source: Literal["intent", "llm", "none"] = "none"
     audio: Path | None = None
     endpoint: Endpoint | None = None

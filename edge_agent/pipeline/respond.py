@@ -5,24 +5,30 @@ from __future__ import annotations
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge_agent.pipeline.speaking import sentences_of
 from edge_agent.reason.actions import Control
 from edge_agent.reason.sentences import SentenceCutter
+from edge_agent.runtime.pool import Priority
+from edge_agent.runtime.pressure import Rung, allowance
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from edge_agent.events import Transcript
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.reason.actions import Actor
     from edge_agent.reason.history import History
-    from edge_agent.reason.llm import LanguageModel
+    from edge_agent.reason.llm import ChatMessage, LanguageModel
     from edge_agent.reason.matcher import IntentMatch, IntentMatcher
-    from edge_agent.runtime.lane import Lane
+    from edge_agent.runtime.pools import Station
 
 _log = logging.getLogger(__name__)
+
+_DELTAS_AHEAD = 16
+"""Pieces of text that the model may be ahead of who speaks them: it need not wait for the loop after each token."""
 
 
 class EventPublisher(Protocol):
@@ -56,10 +62,11 @@ class FixedTexts:
 
     no_model: str
     not_understood: str
+    too_strained: str
 
 
 class Responder:
-    """Answers transcripts and typed text, one at a time. Lives on the loop; matching and the model on their lanes."""
+    """Answers transcripts and typed text, one at a time. Lives on the loop; matching and the model on their pools."""
 
     def __init__(
         self,
@@ -68,10 +75,11 @@ class Responder:
         history: History,
         texts: FixedTexts,
         *,
-        match_lane: Lane,
+        match_station: Station,
         model: LanguageModel | None,
-        model_lane: Lane,
+        model_station: Station,
         system_prompt: str,
+        most_tokens: int,
         publisher: EventPublisher,
         answers_the_unclear: bool,
     ) -> None:
@@ -79,20 +87,27 @@ class Responder:
         self._actor = actor
         self._history = history
         self._texts = texts
-        self._match_lane = match_lane
+        self._match_station = match_station
         self._model = model
-        self._model_lane = model_lane
+        self._model_station = model_station
         self._system_prompt = system_prompt
+        self._most_tokens = most_tokens
         self._publisher = publisher
         self._answers_the_unclear = answers_the_unclear
         self._last_reply = ""
+        self.allowance = allowance(Rung.NORMAL)
+        """What the device can afford now; whoever watches the pressure sets it."""
+
+    def opening(self) -> tuple[ChatMessage, ...]:
+        """Return what the next chat begins with, whatever will be asked: a model can evaluate it beforehand."""
+        return self._history.messages(self._system_prompt, "")[:-1]
 
     async def answer(self, transcript: Transcript) -> Answer:
         """Decide what the answer to a spoken utterance is; intents act here."""
         readings = [text for text in (transcript.text, *transcript.alternatives) if text]
         if not readings:
             return self._unclear()
-        match = await self._match_lane.run(lambda: self._matcher.match(readings, forgiving=transcript.in_grammar))
+        match = await self._match(readings, forgiving=transcript.in_grammar)
         if match is not None:
             return self._act(match)
         # A closed grammar can only say its own words: what fits no intent is then no sentence that someone said.
@@ -100,7 +115,7 @@ class Responder:
 
     async def answer_text(self, text: str) -> Answer:
         """Decide what the answer to typed text is; intents act here."""
-        match = await self._match_lane.run(lambda: self._matcher.match([text], forgiving=False))
+        match = await self._match([text], forgiving=False)
         return self._act(match) if match else self._generate(text)
 
     def remember(self, report: TurnReport, heard: str) -> None:
@@ -109,6 +124,10 @@ class Responder:
             self._history.add(report.heard, heard)
         if heard:
             self._last_reply = heard
+
+    async def _match(self, readings: Sequence[str], *, forgiving: bool) -> IntentMatch | None:
+        call = partial(self._matcher.match, readings, forgiving=forgiving)
+        return await self._match_station.run(call, kind="intent.match", priority=Priority.HIGH)
 
     def _act(self, match: IntentMatch) -> Answer:
         reply = self._actor.perform(match)
@@ -132,16 +151,22 @@ class Responder:
         """Let the model answer; without one, say `otherwise` or that there is none."""
         intent, slots = (match.intent, match.slots) if match else (None, {})
         model = self._model
-        if model is None:
+        if model is None or not self.allowance.llm:
             source: Literal["intent", "none"] = "intent" if otherwise else "none"
-            spoken = otherwise or self._texts.no_model
+            spoken = otherwise or (self._texts.no_model if model is None else self._texts.too_strained)
             return Answer(source, lambda _note: sentences_of(spoken), text, intent=intent, slots=slots)
+
+        most_tokens = self.allowance.answer_tokens(self._most_tokens)
 
         async def sentences(note_first: Callable[[], None]) -> AsyncIterator[str]:
             cutter = SentenceCutter()
             messages = self._history.messages(self._system_prompt, text, hint=hint or None)
             noted = False
-            async with aclosing(self._model_lane.steps(model.generate(messages))) as deltas:
+            job = model.generate(messages, most_tokens=most_tokens)
+            steps = self._model_station.steps(
+                job, kind="llm.answer", stop=partial(model.stop, job), ahead=_DELTAS_AHEAD
+            )
+            async with aclosing(steps) as deltas:
                 async for delta in deltas:
                     if delta and not noted:
                         noted = True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from edge_agent.audio import AudioChunk
-from edge_agent.errors import FaultError
+from edge_agent.errors import EdgeAgentError
 from edge_agent.pipeline.report import TurnClock, TurnReport
-from edge_agent.pipeline.speaking import Utterer
+from edge_agent.pipeline.speaking import SpokenPhrases, Utterer
 from edge_agent.pipeline.turn import (
     Announce,
     AnnouncementDue,
@@ -28,6 +29,9 @@ from edge_agent.pipeline.turn import (
 )
 from edge_agent.runtime.channel import Channel, ChannelClosedError
 from edge_agent.runtime.loop import single_error
+from edge_agent.runtime.metrics import Metrics
+from edge_agent.runtime.pool import Priority
+from edge_agent.runtime.tasks import TrackedTasks, run_isolated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.observer import Observer
     from edge_agent.pipeline.respond import Answer, Responder
     from edge_agent.pipeline.turn import Command, Fact
-    from edge_agent.runtime.lane import Lane
+    from edge_agent.runtime.pools import Station
     from edge_agent.speak.sink import AudioSink
     from edge_agent.speak.tts import SpeechSynthesizer
 
@@ -56,17 +60,19 @@ _SENTENCES_AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The parts that the runner joins, and the lanes that blocking ones live on.
+    """The parts that the runner joins, and where the blocking ones work.
 
-    `open_speaker` gives a turn something to speak into and the path of the file it leaves, if any.
+    `open_speaker` gives a turn something to speak into and the path of the file it leaves, if any; `phrases` holds what
+    was rendered before.
     """
 
     recognizer: SpeechRecognizer
-    asr_lane: Lane
+    asr: Station
     responder: Responder
     synthesizer: SpeechSynthesizer
-    tts_lane: Lane
+    tts: Station
     open_speaker: Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]
+    phrases: SpokenPhrases | None = None
 
 
 @dataclass(slots=True)
@@ -92,12 +98,15 @@ class Runner:
     An async context manager: leaving it waits for the running turn, or ends it where leaving is due to an error.
     """
 
-    def __init__(self, stages: Stages, conversation: Conversation, observer: Observer) -> None:
+    def __init__(
+        self, stages: Stages, conversation: Conversation, observer: Observer, metrics: Metrics | None = None
+    ) -> None:
         self._stages = stages
         self._now = conversation
         self._observer = observer
         self._turn: _Turn | None = None
-        self._tasks = asyncio.TaskGroup()
+        self._metrics = metrics or Metrics()
+        self._tasks = TrackedTasks(self._metrics)
         self._resting = asyncio.Event()
         self._resting.set()
         self._closing = False
@@ -192,12 +201,11 @@ class Runner:
         turn.task.cancel()
 
     async def _live(self, turn: _Turn, work: Callable[[_Turn], Coroutine[object, object, None]]) -> None:
-        """Run a turn to its end, whatever the end is; only our own faults are survived."""
+        """Run a turn to its end, whatever the end is: what goes wrong in it costs this turn alone."""
         try:
-            await work(turn)
-        except FaultError as error:
-            _log.error("turn %d: %s", turn.turn_id, error)
-            self._observer.fault(str(error))
+            error = await run_isolated(work(turn), f"turn.{turn.turn_id}.work", self._metrics)
+            if error is not None:
+                self._report(turn, error)
         except asyncio.CancelledError:
             if self._closing or not turn.cut_off:
                 raise  # the agent shuts down
@@ -207,6 +215,13 @@ class Runner:
                 turn.report.timings.done_s = turn.report.timings.done_s or turn.clock.played_out_s()
                 self._observer.turn_ended(turn.report)
             self.post(TurnEnded(turn.turn_id))
+
+    def _report(self, turn: _Turn, error: Exception) -> None:
+        expected = isinstance(error, EdgeAgentError)
+        message = str(error) if expected else f"turn {turn.turn_id} failed: {type(error).__name__}: {error}"
+        # What was raised on purpose says all in its message; anything else is a defect, whose place is wanted.
+        _log.error("turn %d: %s", turn.turn_id, message, exc_info=None if expected else error)
+        self._observer.fault(message)
 
     async def _converse(self, turn: _Turn) -> None:
         transcript = await self._recognize(turn)
@@ -221,15 +236,15 @@ class Runner:
         await self._speak(turn, _only(turn.report.reply or ""))
 
     async def _recognize(self, turn: _Turn) -> Transcript:
-        recognizer, lane = self._stages.recognizer, self._stages.asr_lane
-        await lane.run(recognizer.start)
+        recognizer, asr = self._stages.recognizer, self._stages.asr
+        await asr.run(recognizer.start, kind="asr.start")
         async for frame in turn.audio:
             frames = [frame, *turn.audio.take(_COALESCED_FRAMES - 1)]
             chunk = AudioChunk(b"".join(part.pcm for part in frames), frame.rate_hz)
-            partial = await lane.run(lambda chunk=chunk: recognizer.accept(chunk))  # type: ignore[misc]
-            if partial is not None:
-                self._observer.partial_heard(turn.turn_id, partial.text)
-        transcript = await lane.run(recognizer.finish)
+            so_far = await asr.run(partial(recognizer.accept, chunk), kind="asr.accept")
+            if so_far is not None:
+                self._observer.partial_heard(turn.turn_id, so_far.text)
+        transcript = await asr.run(recognizer.finish, kind="asr.finish", priority=Priority.HIGH)
         endpoint, timings = turn.report.endpoint, turn.report.timings
         if endpoint is not None:
             timings.speech_end_s = endpoint.speech_end_s
@@ -261,7 +276,7 @@ class Runner:
                 ahead.close()
 
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TrackedTasks(self._metrics) as group:
                 group.create_task(produce(), name=f"turn.{turn.turn_id}.reason")
                 group.create_task(self._speak(turn, aiter(ahead)), name=f"turn.{turn.turn_id}.speak")
         except BaseExceptionGroup as group:
@@ -270,7 +285,8 @@ class Runner:
             raise
         finally:
             if turn.utterer is not None:
-                self._stages.responder.remember(report, turn.utterer.heard_text())
+                report.reply_heard = turn.utterer.heard_text()
+                self._stages.responder.remember(report, report.reply_heard)
 
     async def _speak(self, turn: _Turn, sentences: AsyncIterator[str]) -> None:
         report, clock = turn.report, turn.clock
@@ -283,7 +299,9 @@ class Runner:
 
         async with self._stages.open_speaker(turn.turn_id) as (sink, path):
             turn.sink = sink
-            turn.utterer = Utterer(self._stages.synthesizer, self._stages.tts_lane, sink, on_audio=on_audio)
+            turn.utterer = Utterer(
+                self._stages.synthesizer, self._stages.tts, sink, on_audio=on_audio, phrases=self._stages.phrases
+            )
             await turn.utterer.speak(sentences)
             report.timings.done_s = clock.played_out_s()
         report.audio = path

@@ -39,6 +39,7 @@ RESPONSE_SLOTS = {
     "nothing_to_repeat": _slots(),
     "not_understood": _slots(),
     "no_model": _slots(),
+    "too_strained": _slots(),
     "status": _slots("uptime", "temperature", "memory", "timers"),
     "status_uptime": _slots("uptime"),
     "status_temperature": _slots("temperature"),

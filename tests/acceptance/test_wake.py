@@ -7,6 +7,7 @@ The whole hour, which takes about a minute of one core, runs with
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -29,7 +30,8 @@ from edge_agent.engines.webrtc import WebRtcVad
 from edge_agent.pipeline.ears import Ears
 from edge_agent.pipeline.run import Runner, Stages
 from edge_agent.pipeline.turn import Conversation
-from edge_agent.runtime.lane import Lane
+from edge_agent.runtime.pool import Pool
+from edge_agent.runtime.pools import Station
 
 CLIPS = ("okay_nabu-1", "okay_nabu-2", "okay_nabu-3", "hey_jarvis-1", "hey_jarvis-2", "hey_jarvis-3")
 SAID_TWICE = {"okay_nabu-3": 4.5}
@@ -99,25 +101,33 @@ async def test_each_clip_activates_the_agent_once(
 ) -> None:
     """Through the pipeline's ears; what is said in the seconds after the word is an utterance, even the word again."""
     detector.reset()
-    lanes = asr, tts, capture = Lane("asr"), Lane("tts"), Lane("capture")
+    pools = asr, tts, capture, files = Pool("asr"), Pool("tts"), Pool("capture"), Pool("file_io")
     recognizer, synthesizer = ScriptedRecognizer(*heard("what was said")), CountingSynthesizer()
-    stages = Stages(recognizer, asr, ScriptedResponder(None), synthesizer, tts, lend(HeldSpeaker()))  # type: ignore[arg-type]
+    stages = Stages(
+        recognizer,
+        Station(asr),
+        ScriptedResponder(None),  # type: ignore[arg-type]
+        synthesizer,
+        Station(tts),
+        lend(HeldSpeaker()),  # type: ignore[arg-type]
+    )
     caplog.set_level(logging.INFO)
+    vad = await asyncio.to_thread(WebRtcVad, 2)  # imports
     try:
         async with Runner(stages, Conversation.begin("wake_word"), Notebook()) as runner:
             ears = Ears(
                 runner,
-                WebRtcVad(2),
+                vad,
                 EndpointConfig(),
                 wake=detector,
-                wake_lane=capture,
+                wake_station=Station(capture),
                 listen_s=ActivationConfig().listen_s,
             )
-            async with RecordingSource(speech_dir / "wake" / f"{clip}.wav", fast=True) as source:
+            async with RecordingSource(speech_dir / "wake" / f"{clip}.wav", files, fast=True) as source:
                 await ears.listen(source, patient=True)
     finally:
-        for lane in lanes:
-            lane.close()
+        for pool in pools:
+            await pool.close()
     activations = [
         match[1] for record in caplog.records if (match := re.fullmatch(r"wake word '(.*)'", record.getMessage()))
     ]

@@ -8,7 +8,6 @@ import os
 import shutil
 import struct
 import subprocess
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, AudioChunk
 from edge_agent.devices.recording import RecordingSource, check_recording
 from edge_agent.devices.riff import SampleKind
 from edge_agent.errors import AudioFileError
+from edge_agent.runtime.pool import Pool
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 BITS = {SampleKind.U8: 8, SampleKind.S16: 16, SampleKind.S24: 24, SampleKind.S32: 32, SampleKind.F32: 32}
@@ -71,8 +71,12 @@ def written(kind: SampleKind, samples: NDArray[np.float64]) -> bytes:
 
 async def frames_of(path: Path) -> list[AudioChunk]:
     """Return all frames of a recording."""
-    async with RecordingSource(path, fast=True) as source:
-        return [frame async for frame in source.frames()]
+    pool = Pool("file_io")
+    try:
+        async with RecordingSource(path, pool, fast=True) as source:
+            return [frame async for frame in source.frames()]
+    finally:
+        await pool.close()
 
 
 def samples_of(frames: list[AudioChunk]) -> NDArray[np.float64]:
@@ -120,7 +124,7 @@ async def test_extensible_format_is_read_by_its_sub_format(tmp_path: Path, code:
     form = extensible(code, bits, rate_hz=48_000, channels=2)
     path.write_bytes(wav(form, written(kind, np.repeat(tone(48_000), 2))))
 
-    assert check_recording(path).kind is kind
+    assert (await asyncio.to_thread(check_recording, path)).kind is kind
     level, _ = level_and_error(samples_of(await frames_of(path))[2_000:-2_000])
     assert level == pytest.approx(0.5, abs=0.01)
 
@@ -175,7 +179,7 @@ async def test_file_written_into_a_pipe_is_read_to_its_end(tmp_path: Path, unkno
     whole = wav(layout(PCM, 16), b"\x01\0" * 320, riff_bytes=unknown)
     path.write_bytes(whole.replace(b"data" + struct.pack("<I", 640), b"data" + struct.pack("<I", unknown)))
 
-    assert check_recording(path).frames == 320
+    assert (await asyncio.to_thread(check_recording, path)).frames == 320
     assert len(await frames_of(path)) == 1
 
 
@@ -219,7 +223,7 @@ async def test_bad_file_is_refused_in_one_line(tmp_path: Path, name: str) -> Non
     path.write_bytes(content)
 
     with pytest.raises(AudioFileError) as checked:
-        check_recording(path)
+        await asyncio.to_thread(check_recording, path)
     with pytest.raises(AudioFileError) as opened:
         await frames_of(path)
 
@@ -253,11 +257,11 @@ def test_forbidden_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         check_recording(path)
 
 
-async def test_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
+async def test_file_that_shrinks_is_noticed(tmp_path: Path, file_pool: Pool) -> None:
     """A recording that loses its end while it is read is an error, not a short recording."""
     path = tmp_path / "shrinking.wav"
     path.write_bytes(wav(layout(PCM, 16), bytes(16_000 * 2 * 4)))
-    async with RecordingSource(path, fast=True) as source:
+    async with RecordingSource(path, file_pool, fast=True) as source:
         frames = source.frames()
         await anext(frames)
         os.truncate(path, 16_000 * 2 * 2)
@@ -266,16 +270,16 @@ async def test_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
                 pass
 
 
-async def test_leaving_early_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_leaving_early_leaves_nothing_behind(tmp_path: Path, file_pool: Pool) -> None:
     """A reader that goes away after one frame, or is cancelled, leaves no thread and no open file."""
     path = tmp_path / "long.wav"
     path.write_bytes(wav(layout(PCM, 16), bytes(16_000 * 2 * 4)))
-    async with RecordingSource(path, fast=True) as source:
+    async with RecordingSource(path, file_pool, fast=True) as source:
         async for _ in source.frames():
             break
 
     async def read_in_real_time() -> None:
-        async with RecordingSource(path, fast=False) as source:
+        async with RecordingSource(path, file_pool, fast=False) as source:
             async for _ in source.frames():
                 started.set()
 
@@ -286,7 +290,7 @@ async def test_leaving_early_leaves_nothing_behind(tmp_path: Path) -> None:
     await asyncio.wait([reading])
 
     assert reading.cancelled()
-    assert not [thread.name for thread in threading.enumerate() if "recording" in thread.name]
+    await file_pool.close()
     assert not [entry for entry in psutil.Process().open_files() if entry.path == str(path)]
 
 
@@ -306,14 +310,14 @@ class VirtualTime:
         await self._sleep(0)
 
 
-async def test_paced_frames_come_in_real_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_paced_frames_come_in_real_time(tmp_path: Path, file_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that takes its time between frames does not slow the recording down: no drift."""
     path = tmp_path / "paced.wav"
     path.write_bytes(wav(layout(PCM, 16), bytes(FRAME_BYTES * 100)))
     clock = VirtualTime(monkeypatch)
     start_s = clock.now_s
     times = []
-    async with RecordingSource(path, fast=False) as source:
+    async with RecordingSource(path, file_pool, fast=False) as source:
         async for frame in source.frames():
             assert frame.captured_at == clock.now_s
             times.append(clock.now_s - start_s)
@@ -322,13 +326,15 @@ async def test_paced_frames_come_in_real_time(tmp_path: Path, monkeypatch: pytes
     assert times == pytest.approx([FRAME_S * number for number in range(1, 101)])
 
 
-async def test_recording_waits_for_a_reader_who_was_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recording_waits_for_a_reader_who_was_away(
+    tmp_path: Path, file_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a long pause (the agent answered) the frames come in real time again: one follows at once, not a burst."""
     path = tmp_path / "paced.wav"
     path.write_bytes(wav(layout(PCM, 16), bytes(FRAME_BYTES * 20)))
     clock = VirtualTime(monkeypatch)
     times = []
-    async with RecordingSource(path, fast=False) as source:
+    async with RecordingSource(path, file_pool, fast=False) as source:
         async for _ in source.frames():
             times.append(clock.now_s)
             clock.now_s += 60.0 if len(times) == 10 else 0.0
@@ -338,7 +344,7 @@ async def test_recording_waits_for_a_reader_who_was_away(tmp_path: Path, monkeyp
 
 
 @pytest.mark.slow
-async def test_two_hours_need_no_memory(tmp_path: Path) -> None:
+async def test_two_hours_need_no_memory(tmp_path: Path, file_pool: Pool) -> None:
     """Of a two-hour recording (1.3 GB, sparse on disk) 20 minutes (212 MB) are read in less than 20 MB."""
     path = tmp_path / "hours.wav"
     frames = 2 * 3600 * 44_100
@@ -346,10 +352,10 @@ async def test_two_hours_need_no_memory(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(head[:-4] + struct.pack("<I", 4 * frames))
         file.truncate(len(head) + 4 * frames)
-    assert check_recording(path).duration_s == 7200
+    assert (await asyncio.to_thread(check_recording, path)).duration_s == 7200
     process = psutil.Process()
     heard_s, most_bytes, at_first = 0.0, 0, 0
-    async with RecordingSource(path, fast=True) as source:
+    async with RecordingSource(path, file_pool, fast=True) as source:
         async for frame in source.frames():
             heard_s += frame.duration_s
             if round(heard_s / FRAME_S) % 3_000 == 0:  # a minute

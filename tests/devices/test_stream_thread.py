@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge_agent.devices import stream_lane
-from edge_agent.devices.stream_lane import StreamLane
+from edge_agent.devices import stream_thread
+from edge_agent.devices.stream_thread import StreamThread
 from edge_agent.errors import DeviceError
 
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """An event that a call hangs on until it is set; nobody waits long for it."""
-    monkeypatch.setattr(stream_lane, "_ANSWER_S", 0.05)
+    monkeypatch.setattr(stream_thread, "_ANSWER_S", 0.05)
     event = threading.Event()
     yield event
     event.set()
@@ -29,18 +29,18 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 async def test_a_call_returns_its_result_and_raises_its_error() -> None:
     """What the call does is what `run` does."""
-    lane = StreamLane("test")
-    assert await lane.run(lambda: 7, "card") == 7
+    thread = StreamThread("test")
+    assert await thread.run(lambda: 7, "card") == 7
     with pytest.raises(ZeroDivisionError):
-        await lane.run(lambda: 1 // 0, "card")
+        await thread.run(lambda: 1 // 0, "card")
     closed: list[bool] = []
-    await lane.close(lambda: closed.append(True), "card")
+    await thread.close(lambda: closed.append(True), "card")
     assert closed == [True]
 
 
 async def test_a_hanging_call_is_left_behind(hanging: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
     """Waiting is bounded for the call and for closing, which still happens, last, when the call returns."""
-    lane = StreamLane("test")
+    thread = StreamThread("test")
     done: list[str] = []
     closed = threading.Event()
 
@@ -53,9 +53,9 @@ async def test_a_hanging_call_is_left_behind(hanging: threading.Event, caplog: p
         closed.set()
 
     with pytest.raises(DeviceError, match="card: the sound system does not answer"):
-        await lane.run(hang, "card")
+        await thread.run(hang, "card")
     with caplog.at_level(logging.WARNING, "edge_agent"):
-        await lane.close(close, "card")
+        await thread.close(close, "card")
     assert "left as it is" in caplog.text
     assert done == []
     hanging.set()
@@ -65,7 +65,7 @@ async def test_a_hanging_call_is_left_behind(hanging: threading.Event, caplog: p
 
 async def test_cancelling_does_not_stop_the_call_that_is_undone_later() -> None:
     """A cancelled opening is finished and closed: the two stay in order."""
-    lane = StreamLane("test")
+    thread = StreamThread("test")
     begun, goes_on = threading.Event(), threading.Event()
     done: list[str] = []
 
@@ -74,11 +74,11 @@ async def test_cancelling_does_not_stop_the_call_that_is_undone_later() -> None:
         goes_on.wait(timeout=30)
         done.append("opened")
 
-    opening = asyncio.create_task(lane.run(open_it, "card"))
+    opening = asyncio.create_task(thread.run(open_it, "card"))
     assert await asyncio.to_thread(begun.wait, 10)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
     goes_on.set()
-    await lane.close(lambda: done.append("closed"), "card")
+    await thread.close(lambda: done.append("closed"), "card")
     assert done == ["opened", "closed"]

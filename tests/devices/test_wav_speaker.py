@@ -15,6 +15,7 @@ import pytest
 from edge_agent.audio import AudioChunk, silence
 from edge_agent.devices.wav_speaker import DiscardingSpeaker, WavSpeaker
 from edge_agent.errors import AudioFileError
+from edge_agent.runtime.pool import Pool
 
 
 def tone(rate_hz: int, seconds: float, hz: float = 400.0) -> AudioChunk:
@@ -35,11 +36,11 @@ def files_in(directory: Path) -> list[Path]:
     return list(directory.iterdir())
 
 
-async def test_file_holds_what_was_spoken(tmp_path: Path) -> None:
+async def test_file_holds_what_was_spoken(tmp_path: Path, file_pool: Pool) -> None:
     """Chunk after chunk, at the first one's rate, sample for sample."""
     path = tmp_path / "reply.wav"
     chunks = [tone(22_050, 0.1), tone(22_050, 0.25)]
-    async with WavSpeaker(path, fast=True) as speaker:
+    async with WavSpeaker(path, file_pool, fast=True) as speaker:
         for chunk in chunks:
             await speaker.write(chunk)
         await speaker.drain()
@@ -49,10 +50,10 @@ async def test_file_holds_what_was_spoken(tmp_path: Path) -> None:
     assert read(path) == (22_050, chunks[0].pcm + chunks[1].pcm)
 
 
-async def test_another_rate_is_resampled_to_the_first(tmp_path: Path) -> None:
+async def test_another_rate_is_resampled_to_the_first(tmp_path: Path, file_pool: Pool) -> None:
     """A second voice (22 kHz) after the first (16 kHz) keeps its length and its pitch."""
     path = tmp_path / "reply.wav"
-    async with WavSpeaker(path, fast=True) as speaker:
+    async with WavSpeaker(path, file_pool, fast=True) as speaker:
         await speaker.write(silence(0.5, 16_000))
         for _ in range(5):
             await speaker.write(tone(22_050, 0.2))  # 80 whole periods: the pieces join
@@ -65,19 +66,19 @@ async def test_another_rate_is_resampled_to_the_first(tmp_path: Path) -> None:
     assert np.argmax(spectrum) * 16_000 / len(samples[8_000:]) == pytest.approx(400, abs=1)
 
 
-async def test_nothing_spoken_leaves_no_file(tmp_path: Path) -> None:
+async def test_nothing_spoken_leaves_no_file(tmp_path: Path, file_pool: Pool) -> None:
     """A turn without an answer has no WAV file."""
-    async with WavSpeaker(tmp_path / "reply.wav", fast=True):
+    async with WavSpeaker(tmp_path / "reply.wav", file_pool, fast=True):
         pass
 
     assert files_in(tmp_path) == []
 
 
-async def test_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+async def test_file_appears_when_it_is_whole(tmp_path: Path, file_pool: Pool) -> None:
     """Until the speaker is closed the old file stands; afterwards the new one, and no other."""
     path = tmp_path / "reply.wav"
     path.write_bytes(b"old")
-    async with WavSpeaker(path, fast=True) as speaker:
+    async with WavSpeaker(path, file_pool, fast=True) as speaker:
         await speaker.write(tone(16_000, 0.1))
         assert path.read_bytes() == b"old"
 
@@ -85,12 +86,12 @@ async def test_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert files_in(tmp_path) == [path]
 
 
-async def test_file_is_whole_after_an_error(tmp_path: Path) -> None:
+async def test_file_is_whole_after_an_error(tmp_path: Path, file_pool: Pool) -> None:
     """What was said before something failed is kept, and no thread is."""
     path = tmp_path / "reply.wav"
 
     async def fail() -> None:
-        async with WavSpeaker(path, fast=True) as speaker:
+        async with WavSpeaker(path, file_pool, fast=True) as speaker:
             await speaker.write(tone(16_000, 0.1))
             raise LookupError
 
@@ -101,23 +102,23 @@ async def test_file_is_whole_after_an_error(tmp_path: Path) -> None:
     assert not [thread.name for thread in threading.enumerate() if "wav" in thread.name]
 
 
-async def test_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+async def test_place_that_can_not_be_written_is_told(tmp_path: Path, file_pool: Pool) -> None:
     """One line with the file and the reason; nothing is left of the attempt."""
     path = tmp_path / "missing" / "reply.wav"
-    async with WavSpeaker(path, fast=True) as speaker:
+    async with WavSpeaker(path, file_pool, fast=True) as speaker:
         with pytest.raises(AudioFileError, match=r"reply\.wav: can't be written: No such file or directory"):
             await speaker.write(tone(16_000, 0.1))
 
     assert files_in(tmp_path) == []
 
 
-async def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_pool: Pool) -> None:
     """A disk that fills up is an error at the next write."""
 
     def fill_up(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    async with WavSpeaker(tmp_path / "reply.wav", fast=True) as speaker:
+    async with WavSpeaker(tmp_path / "reply.wav", file_pool, fast=True) as speaker:
         await speaker.write(tone(16_000, 0.1))
         monkeypatch.setattr(wave.Wave_write, "writeframes", fill_up)
         with pytest.raises(AudioFileError, match="can't be written: No space left on device"):

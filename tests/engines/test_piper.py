@@ -11,6 +11,7 @@ import pytest
 from edge_agent.config.engines import PiperConfig
 from edge_agent.engines.piper import PiperSynthesizer
 from edge_agent.errors import ModelError, SynthesisError
+from edge_agent.runtime.ledger import FixedGrant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ def voice(models_dir: Path, tmp_path: Path) -> Path:
 
 def test_each_sentence_is_a_chunk_of_the_right_length(voice: Path) -> None:
     """Two sentences, two chunks, 22,050 samples each, all zero."""
-    piper = PiperSynthesizer(PiperConfig(), voice)
+    piper = PiperSynthesizer(PiperConfig(), voice, FixedGrant(1))
     piper.load()
     chunks = list(piper.synthesize("The lamp is on. The fan is off."))
     assert [(chunk.rate_hz, chunk.samples) for chunk in chunks] == [(22_050, 22_050)] * 2
@@ -42,7 +43,7 @@ def test_each_sentence_is_a_chunk_of_the_right_length(voice: Path) -> None:
 @pytest.mark.parametrize("text", ["-v", "nul\0byte", "[[ not phonemes ]]", 'it\'s "quoted"', "你好", "word " * 2000])
 def test_any_text_is_rendered(voice: Path, text: str) -> None:
     """Something comes, and the rest can be abandoned."""
-    piper = PiperSynthesizer(PiperConfig(threads=1), voice)
+    piper = PiperSynthesizer(PiperConfig(), voice, FixedGrant(1))
     piper.load()
     job = piper.synthesize(text)
     assert next(job).samples
@@ -51,7 +52,7 @@ def test_any_text_is_rendered(voice: Path, text: str) -> None:
 
 def test_text_without_sounds_is_silent(voice: Path) -> None:
     """No chunk, no error."""
-    piper = PiperSynthesizer(PiperConfig(), voice)
+    piper = PiperSynthesizer(PiperConfig(), voice, FixedGrant(1))
     piper.load()
     assert list(piper.synthesize("")) == []
 
@@ -59,7 +60,7 @@ def test_text_without_sounds_is_silent(voice: Path) -> None:
 def test_an_unloaded_voice_says_so(voice: Path) -> None:
     """Not an attribute error."""
     with pytest.raises(SynthesisError, match="not loaded"):
-        next(PiperSynthesizer(PiperConfig(), voice).synthesize("hello"))
+        next(PiperSynthesizer(PiperConfig(), voice, FixedGrant(1)).synthesize("hello"))
 
 
 def _settings(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
@@ -103,7 +104,7 @@ def test_a_damaged_voice_is_refused_in_one_line(voice: Path, damage: Callable[[P
     """The message names the file and what to do."""
     damage(voice)
     with pytest.raises(ModelError, match=reason) as caught:
-        PiperSynthesizer(PiperConfig(), voice).load()
+        PiperSynthesizer(PiperConfig(), voice, FixedGrant(1)).load()
     assert "\n" not in str(caught.value)
     assert str(voice) in str(caught.value)
 
@@ -111,4 +112,4 @@ def test_a_damaged_voice_is_refused_in_one_line(voice: Path, damage: Callable[[P
 def test_a_speaker_that_the_voice_does_not_have_is_refused(voice: Path) -> None:
     """The key to mend is named."""
     with pytest.raises(ModelError, match=r"tts\.piper\.speaker"):
-        PiperSynthesizer(PiperConfig(speaker=7), voice).load()
+        PiperSynthesizer(PiperConfig(speaker=7), voice, FixedGrant(1)).load()

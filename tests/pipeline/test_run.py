@@ -26,7 +26,8 @@ from edge_agent.events import EndpointReason, Transcript
 from edge_agent.pipeline.ears import Ears
 from edge_agent.pipeline.run import Runner, Stages
 from edge_agent.pipeline.turn import Conversation, Mode, State
-from edge_agent.runtime.lane import Lane
+from edge_agent.runtime.pool import Pool
+from edge_agent.runtime.pools import Station
 
 UTTERANCE = "." * 10 + "#" * 40 + "." * 40
 
@@ -60,15 +61,15 @@ async def scene(
     """Set the scene; leaving asserts that no task is left."""
     before = asyncio.all_tasks()
     notebook, speaker, synthesizer = Notebook(), HeldSpeaker(held=held), CountingSynthesizer(fail_on)
-    asr, tts = Lane("asr"), Lane("tts")
-    stages = Stages(recognizer, asr, responder, synthesizer, tts, lend(speaker))  # type: ignore[arg-type]
+    asr, tts = Pool("asr"), Pool("tts")
+    stages = Stages(recognizer, Station(asr), responder, synthesizer, Station(tts), lend(speaker))  # type: ignore[arg-type]
     try:
         async with Runner(stages, Conversation.begin(mode), notebook) as runner:
             ears = Ears(runner, MarkedVad(), EndpointConfig(), listen_s=6.0)
             yield Scene(runner, ears, notebook, recognizer, responder, synthesizer, speaker)
     finally:
-        asr.close()
-        tts.close()
+        await asr.close()
+        await tts.close()
     assert asyncio.all_tasks() == before
 
 

@@ -1,0 +1,93 @@
+"""What is done while nobody is served: the phrases that are always the same, and the language model's opening."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge_agent.pipeline.observer import SilentObserver
+from edge_agent.pipeline.turn import State
+from edge_agent.reason.sentences import SentenceCutter
+from edge_agent.reason.wording import Answers
+from edge_agent.runtime.pool import Priority
+from edge_agent.runtime.scheduled import Task
+
+if TYPE_CHECKING:
+    from edge_agent.app.brain import Brain
+    from edge_agent.app.core import Core
+    from edge_agent.app.voice import Voice
+    from edge_agent.pipeline.report import TurnReport
+
+_log = logging.getLogger(__name__)
+
+_SETTLE_S = 2.0
+"""After a turn people often say something more."""
+_FIXED = ("not_understood", "no_model", "too_strained")
+"""Responses without slots, that is: sentences which are always the same."""
+
+
+class Chores(SilentObserver):
+    """Watches the conversation: gives idle work its time, and takes it away when someone speaks."""
+
+    def __init__(self, core: Core, brain: Brain) -> None:
+        self._core = core
+        self._brain = brain
+        self._warms = 0
+
+    def state_changed(self, state: State, *, muted: bool) -> None:
+        """Let idle work rest while a turn goes on."""
+        serving = state in {State.HEARING, State.THINKING, State.SPEAKING}
+        if serving == self._core.idle.is_serving:
+            return
+        self._core.idle.is_serving = serving
+        if serving:
+            self._core.scheduler.preempt_idle()
+        else:
+            self._core.scheduler.wake()
+
+    def turn_ended(self, report: TurnReport) -> None:
+        """A turn changed the chat: its opening can be evaluated anew."""
+        if report.source == "llm":
+            self.warm_soon()
+
+    def warm_soon(self) -> None:
+        """Have the language model evaluate what the next chat begins with, when there is time."""
+        model = self._brain.model
+        if model is None:
+            return
+        self._warms += 1
+
+        async def warm() -> None:
+            await self._brain.loaded()
+            job = model.warm(self._brain.responder.opening())
+            steps = self._core.llm.steps(job, kind="llm.warm", priority=Priority.LOW, stop=partial(model.stop, job))
+            async with aclosing(steps) as running:
+                async for _ in running:
+                    pass
+
+        self._core.scheduler.submit(
+            Task(f"llm.warm.{self._warms}", warm, delay_s=_SETTLE_S, idle=True, restartable=True, kind="llm.warm")
+        )
+
+    def render_fixed(self, voice: Voice) -> None:
+        """Have the sentences rendered that are always the same, when there is time."""
+        answers = Answers(self._brain.intents.responses)
+
+        async def render() -> None:
+            for name in _FIXED:
+                cutter = SentenceCutter()
+                for sentence in (*cutter.feed(answers.say(name, {})), *cutter.flush()):
+                    await self._render(voice, sentence)
+
+        self._core.scheduler.submit(Task("phrases.render", render, idle=True, restartable=True, kind="phrases.render"))
+
+    async def _render(self, voice: Voice, sentence: str) -> None:
+        phrases, synthesizer = voice.phrases, voice.synthesizer
+        if await phrases.cache.fetch(phrases.key(sentence)) is not None:
+            return
+        job = synthesizer.synthesize(sentence)
+        steps = self._core.tts.steps(job, kind="tts.ahead", priority=Priority.LOW, stop=partial(synthesizer.stop, job))
+        async with aclosing(steps) as running:
+            phrases.cache.put(phrases.key(sentence), [chunk async for chunk in running])

@@ -1,0 +1,127 @@
+"""Opens what every part of the agent works on: pools, the core ledger, limits, the scheduler, the account of it all."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_agent.runtime.ledger import CoreLedger, Rank
+from edge_agent.runtime.limits import ResourceLimits
+from edge_agent.runtime.metrics import Metrics
+from edge_agent.runtime.plan import voice_threads
+from edge_agent.runtime.pool import Pool
+from edge_agent.runtime.pools import Pools, Station, open_pools
+from edge_agent.runtime.scheduler import Scheduler
+from edge_agent.runtime.topology import Topology, read_topology
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from edge_agent.config.schema import Config
+    from edge_agent.runtime.ledger import Claim
+
+_log = logging.getLogger(__name__)
+
+
+class IdleGate:
+    """Says whether it is time for idle work: nobody is served, and the device can afford it."""
+
+    def __init__(self) -> None:
+        self.is_serving = False
+        self.can_afford = True
+
+    def __call__(self) -> bool:
+        """Tell whether idle work may run."""
+        return self.can_afford and not self.is_serving
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The runtime of one agent.
+
+    Attributes:
+        asr: Where recognition works; and so on for the other engines.
+        match: Where intents are matched.
+        wake: Where wake words are detected.
+    """
+
+    metrics: Metrics
+    topology: Topology
+    pools: Pools
+    ledger: CoreLedger
+    limits: ResourceLimits
+    scheduler: Scheduler
+    idle: IdleGate
+    asr: Station
+    llm: Station
+    tts: Station
+    match: Station
+    wake: Station
+
+    @property
+    def llm_claim(self) -> Claim:
+        """The language model's place in the ledger."""
+        return _claim_of(self.llm)
+
+    @property
+    def tts_claim(self) -> Claim:
+        """The voice's place in the ledger."""
+        return _claim_of(self.tts)
+
+
+def make_ledger(config: Config, topology: Topology) -> CoreLedger:
+    """Return the ledger of the configured cores, or else of those that the board has."""
+    compute = config.cores.compute or topology.compute_cores
+    reserve = topology.reserve if config.cores.reserve is None else config.cores.reserve
+    return CoreLedger(compute + reserve, reserve)
+
+
+@asynccontextmanager
+async def open_core(config: Config) -> AsyncIterator[Core]:
+    """Open the runtime; leaving stops whatever still works on it."""
+    metrics = Metrics()
+    topology = await _read_topology(metrics)
+    ledger = make_ledger(config, topology)
+    _log.debug("%s", topology.describe())
+    cores = ledger.compute_cores
+    limits = ResourceLimits({"asr": 1, "llm": 1, "tts": 1}, metrics=metrics)
+    idle = IdleGate()
+    big = topology.big if topology.little else ()
+    async with (
+        open_pools(metrics, little=topology.little, big=big) as pools,
+        Scheduler(most_running=max(2, len(topology.cores)), idle=idle, metrics=metrics) as scheduler,
+    ):
+        asr = ledger.claim("asr", Rank.HEARING, 1)
+        tts = ledger.claim("tts", Rank.SPEAKING, config.tts.piper.threads or voice_threads(cores))
+        llm = ledger.claim("llm", Rank.REASONING, config.llm.threads or cores)
+        yield Core(
+            metrics=metrics,
+            topology=topology,
+            pools=pools,
+            ledger=ledger,
+            limits=limits,
+            scheduler=scheduler,
+            idle=idle,
+            asr=Station(pools.asr, asr),
+            llm=Station(pools.llm, llm, limits, "llm"),
+            tts=Station(pools.tts, tts, limits, "tts"),
+            match=Station(pools.general),
+            wake=Station(pools.capture),
+        )
+
+
+async def _read_topology(metrics: Metrics) -> Topology:
+    """Read it on a thread of its own: the pools are made of what it says."""
+    pool = Pool("boot", metrics=metrics)
+    try:
+        return await pool.run(read_topology, kind="load.topology")
+    finally:
+        await pool.close()
+
+
+def _claim_of(station: Station) -> Claim:
+    if station.claim is None:
+        raise RuntimeError("an engine that computes has a claim")
+    return station.claim

@@ -1,0 +1,113 @@
+"""What the device remembers over a restart: the conversation, in its database."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from edge_agent.errors import FaultError
+from edge_agent.pipeline.observer import SilentObserver
+from edge_agent.runtime.batch import Batcher
+from edge_agent.store.database import Database
+from edge_agent.store.history import HistoryStore, StoredTurn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from edge_agent.app.brain import Brain
+    from edge_agent.app.core import Core
+    from edge_agent.app.places import Places
+    from edge_agent.config.schema import Config
+    from edge_agent.pipeline.report import TurnReport
+
+_log = logging.getLogger(__name__)
+
+_BATCH_TURNS = 20
+_BATCH_S = 5.0
+_WAITING_TURNS = 200
+_PRUNE_EVERY_S = 6 * 3600.0
+_CHECKPOINT_EVERY_S = 3600.0
+
+
+class Memory(SilentObserver):
+    """Writes turns down as they end, several at once."""
+
+    def __init__(self, language: str, turns: Batcher[StoredTurn] | None) -> None:
+        self._language = language
+        self._turns = turns
+
+    def turn_ended(self, report: TurnReport) -> None:
+        """Queue the turn for the database."""
+        if self._turns is None or report.heard is None:
+            return
+        began_at = datetime.now(UTC) - timedelta(seconds=report.timings.done_s or 0.0)
+        self._turns.add(
+            StoredTurn(
+                turn=report.turn,
+                started_at=began_at,
+                heard=report.heard,
+                reply=report.reply_heard,
+                source=report.source,
+                language=self._language,
+                intent=report.intent,
+                slots=report.slots,
+            )
+        )
+
+
+@asynccontextmanager
+async def open_memory(
+    config: Config, places: Places, core: Core, brain: Brain, report: Callable[[str], None]
+) -> AsyncIterator[Memory]:
+    """Open the database, give the brain back what was said last, and keep what is said from now on.
+
+    A database that can't be used is reported, and the agent goes on without: it answers all the same.
+    """
+    if not config.store.history_days:
+        yield Memory(config.language, None)
+        return
+    database = Database(
+        places.state / "edge-agent.db", core.pools.file_io, set_aside=lambda path: report(_set_aside(path))
+    )
+    try:
+        await database.__aenter__()
+    except FaultError as error:
+        report(f"conversations are not stored: {error}")
+        _log.error("conversations are not stored: %s", error)
+        yield Memory(config.language, None)
+        return
+    try:
+        history = HistoryStore(database)
+        await _recall(config, history, brain)
+        _keep_tidy(config, core, database, history)
+        async with Batcher(
+            history.append, _BATCH_TURNS, _BATCH_S, _WAITING_TURNS, on_full="drop_oldest", name="store.turns"
+        ) as turns:
+            yield Memory(config.language, turns)
+    finally:
+        await database.__aexit__(None, None, None)
+
+
+async def _recall(config: Config, history: HistoryStore, brain: Brain) -> None:
+    """Show the language model what was said shortly before a restart."""
+    since = datetime.now(UTC) - timedelta(minutes=config.store.resume_minutes)
+    for turn in await history.recent(config.llm.history_turns) if config.llm.history_turns else ():
+        if turn.started_at >= since and turn.heard and turn.reply and turn.language == config.language:
+            brain.history.add(turn.heard, turn.reply)
+
+
+def _keep_tidy(config: Config, core: Core, database: Database, history: HistoryStore) -> None:
+    async def prune() -> None:
+        before = datetime.now(UTC) - timedelta(days=config.store.history_days)
+        await history.prune(older_than=before)
+        await database.optimize()
+
+    core.scheduler.every("store.prune", _PRUNE_EVERY_S, prune, first_s=60.0)
+    core.scheduler.every("store.checkpoint", _CHECKPOINT_EVERY_S, database.checkpoint)
+
+
+def _set_aside(path: Path) -> str:
+    return f"the database was corrupt and is now {path}; a new one was begun"

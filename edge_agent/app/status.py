@@ -1,0 +1,90 @@
+"""What a running service tells of itself, on the local socket and later by MQTT."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from edge_agent import __version__
+from edge_agent.pipeline.observer import SilentObserver
+
+if TYPE_CHECKING:
+    from edge_agent.app.brain import Brain
+    from edge_agent.app.mouth import Mouth
+    from edge_agent.app.voice import Voice
+    from edge_agent.devices.microphone import Microphone
+    from edge_agent.pipeline.report import TurnReport
+    from edge_agent.pipeline.turn import State
+
+_FAULTS = 10
+
+
+class StatusBook(SilentObserver):
+    """Counts turns and faults as they happen. Belongs to the loop."""
+
+    def __init__(self) -> None:
+        self.state = "starting"
+        self.muted = False
+        self._turns = self._interrupted = self._by_intent = self._by_model = self._faults = 0
+        self._recent: deque[tuple[float, str]] = deque(maxlen=_FAULTS)
+        self._microphone: Microphone | None = None
+        self._lost_before = 0
+        self.reopened = -1
+        self.engines: dict[str, str] = {}
+        self._mouth: Mouth | None = None
+
+    def know(self, voice: Voice, brain: Brain, mouth: Mouth) -> None:
+        """The engines are loaded."""
+        self.engines = {"asr": voice.recognizer.name, "tts": voice.synthesizer.name}
+        if brain.model is not None:
+            self.engines["llm"] = brain.model.name
+        self._mouth = mouth
+
+    def hear(self, microphone: Microphone | None) -> None:
+        """A microphone was opened, or the one there was is closed."""
+        if self._microphone is not None:
+            self._lost_before += self._microphone.dropped_frames
+        self._microphone = microphone
+        self.reopened += microphone is not None
+
+    def state_changed(self, state: State, *, muted: bool) -> None:
+        """Note the state."""
+        self.state, self.muted = state.value, muted
+
+    def turn_ended(self, report: TurnReport) -> None:
+        """Count the turn."""
+        self._turns += 1
+        self._interrupted += report.interrupted
+        self._by_intent += report.source == "intent"
+        self._by_model += report.source == "llm"
+
+    def fault(self, message: str) -> None:
+        """Remember a fault."""
+        self._faults += 1
+        self._recent.append((time.monotonic(), message))
+
+    def describe(self) -> dict[str, Any]:
+        """Return state, version, engines, audio, counters and the last faults, as plain data."""
+        now_s = time.monotonic()
+        microphone = self._microphone
+        return {
+            "state": self.state,
+            "muted": self.muted,
+            "version": __version__,
+            "engines": self.engines,
+            "audio": {
+                "microphone": None if microphone is None else microphone.name,
+                "frames_lost": self._lost_before + (0 if microphone is None else microphone.dropped_frames),
+                "microphone_reopened": max(0, self.reopened),
+                "underruns": 0 if self._mouth is None else self._mouth.underruns,
+            },
+            "counters": {
+                "turns": self._turns,
+                "answered_by_intent": self._by_intent,
+                "answered_by_model": self._by_model,
+                "interrupted": self._interrupted,
+                "faults": self._faults,
+            },
+            "faults": [{"message": text, "age_s": round(now_s - at_s, 1)} for at_s, text in self._recent],
+        }

@@ -1,0 +1,147 @@
+"""Idle work: done when nobody is served, cut off when somebody speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from doubles import CountingSynthesizer, HeldSpeaker
+
+from edge_agent.app.brain import Brain, RememberedVolume, open_brain
+from edge_agent.app.chores import Chores
+from edge_agent.app.core import Core, open_core
+from edge_agent.app.places import Places
+from edge_agent.app.voice import Voice
+from edge_agent.audio import AudioChunk
+from edge_agent.config.schema import Config
+from edge_agent.pipeline.report import TurnReport
+from edge_agent.pipeline.speaking import SpokenPhrases, Utterer, sentences_of
+from edge_agent.pipeline.turn import State
+from edge_agent.reason.llm import ChatMessage
+from edge_agent.runtime.metrics import Outcome
+from edge_agent.speak.phrases import PhraseCache
+
+
+class WarmedModel:
+    """Warms in many small steps, and writes down what."""
+
+    name = "warmed"
+
+    def __init__(self) -> None:
+        self.warmed: list[list[str]] = []
+        self.steps = 0
+        self.most_steps = 3
+        self.stopped = False
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def generate(
+        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None
+    ) -> Generator[str, None, None]:
+        """Answer."""
+        yield "Yes."
+
+    def warm(self, messages: Sequence[ChatMessage]) -> Generator[None, None, None]:
+        """Count steps."""
+        self.warmed.append([message.content for message in messages])
+        for _ in range(self.most_steps):
+            self.steps += 1
+            yield
+
+    def stop(self, job: Generator[object, None, None] | None = None) -> None:
+        """Steps are short."""
+        self.stopped = True
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class Home:
+    """An agent with nothing to do."""
+
+    def __init__(self, core: Core, brain: Brain, model: WarmedModel) -> None:
+        self.core, self.brain, self.model = core, brain, model
+        self.chores = Chores(core, brain)
+        self.synthesizer = CountingSynthesizer()
+        self.cache = PhraseCache(10_000_000)
+        self.phrases = SpokenPhrases(self.cache, "counting")
+        self.voice = Voice(cast("Any", None), cast("Any", None), cast("Any", None), self.synthesizer, self.phrases)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait; bounded."""
+        for _ in range(3000):
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError("it never came about")
+
+
+@asynccontextmanager
+async def open_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Home]:
+    """Open it, with waits that take no time."""
+    model = WarmedModel()
+    monkeypatch.setattr("edge_agent.app.brain.build_model", lambda *_: cast("Any", model))
+    monkeypatch.setattr("edge_agent.app.chores._SETTLE_S", 0.0)
+    config = Config.model_validate({"cores": {"compute": 2}, "llm": {"system_prompt": "Be brief."}})
+    places = Places(models=tmp_path, cache=tmp_path, state=tmp_path)
+    async with open_core(config) as core, open_brain(config, places, core, volume=RememberedVolume(50)) as brain:
+        await brain.loaded()
+        yield Home(core, brain, model)
+
+
+async def test_the_next_chats_opening_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """System prompt first; after an answer of the model its history too."""
+    async with open_home(tmp_path, monkeypatch) as home:
+        home.chores.warm_soon()
+        await home.until(lambda: home.model.steps == 3)
+        home.brain.history.add("hello", "Hi.")
+        home.chores.turn_ended(TurnReport(1, source="llm"))
+        await home.until(lambda: home.model.steps == 6)
+        home.chores.turn_ended(TurnReport(2, source="intent"))
+        await asyncio.sleep(0.01)
+    assert home.model.warmed == [["Be brief."], ["Be brief.", "hello", "Hi."]]
+
+
+async def test_speech_cuts_idle_work_off_and_quiet_takes_it_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While someone speaks not a step is run; afterwards it is begun anew."""
+    async with open_home(tmp_path, monkeypatch) as home:
+        home.model.most_steps = 10**9
+        home.chores.warm_soon()
+        await home.until(lambda: home.model.steps > 5)
+        home.chores.state_changed(State.HEARING, muted=False)
+        activity = home.core.metrics.activity("llm", "llm.warm")
+        await home.until(lambda: activity.ended[Outcome.CANCELLED])
+        await home.core.llm.run(int, kind="test")
+        steps = home.model.steps
+        home.chores.state_changed(State.THINKING, muted=False)
+        await asyncio.sleep(0.01)
+        assert home.model.steps == steps
+        home.chores.state_changed(State.LISTENING, muted=False)
+        await home.until(lambda: home.model.steps > steps)
+        assert len(home.model.warmed) == 2
+
+
+async def test_sentences_that_are_always_the_same_are_rendered_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said later, they come from the cache: not a word is rendered again."""
+    async with open_home(tmp_path, monkeypatch) as home:
+        home.chores.render_fixed(home.voice)
+        await home.until(lambda: home.core.scheduler.outcome("phrases.render"))
+        rendered = list(home.synthesizer.rendered)
+        assert "understand" in " ".join(rendered)
+        speaker, heard = HeldSpeaker(), list[AudioChunk]()
+        utterer = Utterer(home.synthesizer, home.core.tts, speaker, on_audio=heard.append, phrases=home.phrases)
+        await utterer.speak(sentences_of("Sorry, I didn't understand that."))
+        assert home.synthesizer.rendered == rendered
+        assert utterer.heard_text() == "Sorry, I didn't understand that."
+        assert len(heard) == 5
+        await utterer.speak(sentences_of("Something new."))
+        assert home.synthesizer.rendered == [*rendered, "Something", "new."]

@@ -1,0 +1,160 @@
+"""Under pressure the agent gives up one thing after the other, and takes everything up again: recorded boards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import boards
+import pytest
+from boards import RaspberryPi
+from doubles import Notebook
+
+from edge_agent.app.brain import Brain, RememberedVolume, open_brain
+from edge_agent.app.core import Core, open_core
+from edge_agent.app.places import Places
+from edge_agent.app.strain import Strain, make_ladder
+from edge_agent.audio import silence
+from edge_agent.config.schema import Config
+from edge_agent.reason.llm import ChatMessage
+from edge_agent.runtime.pressure import PressureLadder, PressureState, Rung
+from edge_agent.runtime.sensors import Sensors
+from edge_agent.speak.phrases import PhraseCache, PhraseKey
+
+
+class Watcher(Notebook):
+    """Also writes down pressure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rungs: list[Rung] = []
+
+    def pressure_changed(self, pressure: PressureState) -> None:
+        """Write down."""
+        self.rungs.append(pressure.rung)
+
+
+class CountingModel:
+    """Says a word for each token that it may."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.asked: list[int | None] = []
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def generate(
+        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None
+    ) -> Generator[str, None, None]:
+        """Count."""
+        self.asked.append(most_tokens)
+        yield "Well."
+
+    def warm(self, messages: Sequence[ChatMessage]) -> Generator[None, None, None]:
+        """Nothing to warm."""
+        yield
+
+    def stop(self, job: Generator[object, None, None] | None = None) -> None:
+        """Steps are short."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class Device:
+    """An agent's brain on a recorded board."""
+
+    def __init__(self, core: Core, brain: Brain, model: CountingModel, root: Path, watcher: Watcher) -> None:
+        self.core, self.brain, self.model, self.root, self.watcher = core, brain, model, root, watcher
+        self.cache = PhraseCache(1_000_000)
+        self.cache.put(PhraseKey("voice", "hello"), [silence(1.0, 16_000)])
+        self.strain = Strain(core, brain.responder, self.cache, watcher)
+        self.ladder: PressureLadder = make_ladder(Config().pressure)
+        self.now_s = 0.0
+
+    async def live(self, seconds: float) -> Rung:
+        """Let time pass, with a look at the sensors every two seconds, as `pressure_loop` has it."""
+        for _ in range(int(seconds / 2)):
+            before = self.ladder.rung if self.ladder.since_s is not None else None
+            reading = await self.core.pools.general.run(Sensors(self.root).read, kind="sensors")
+            rung = self.ladder.step(reading, 0.0, self.now_s)
+            state = PressureState(rung, self.ladder.reasons, reading, self.ladder.since_s or 0.0)
+            self.strain.look(state)
+            if rung != before:
+                self.strain.change(state)
+            self.now_s += 2
+        return self.ladder.rung
+
+    async def ask(self, text: str) -> tuple[str, str]:
+        """Return who answers and what."""
+        answer = await self.brain.responder.answer_text(text)
+        assert answer.sentences is not None
+        return answer.source, " ".join([sentence async for sentence in answer.sentences(lambda: None)])
+
+    def threads(self) -> int:
+        """Return what the language model would be granted now, alone."""
+        claim = self.core.llm_claim
+        assert claim.open(lambda: False)
+        try:
+            return claim.threads
+        finally:
+            claim.close()
+
+
+@asynccontextmanager
+async def open_device(root: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Device]:
+    """A four-core board with a language model."""
+    model, watcher = CountingModel(), Watcher()
+    monkeypatch.setattr("edge_agent.app.brain.build_model", lambda *_: cast("Any", model))
+    config = Config.model_validate({"cores": {"compute": 4, "reserve": 0}, "llm": {"max_answer_tokens": 100}})
+    places = Places(models=root / "models", cache=root / "cache", state=root / "state")
+    async with open_core(config) as core, open_brain(config, places, core, volume=RememberedVolume(50)) as brain:
+        yield Device(core, brain, model, root / "board", watcher)
+
+
+BOARDS: dict[str, tuple[Callable[[Path], RaspberryPi], Callable[[RaspberryPi], None], Rung]] = {
+    "Pi 4 at 85 degrees": (boards.raspberry_pi_4, lambda board: board.heat(85.2), Rung.CRITICAL),
+    "Pi 5 at 85 degrees": (boards.raspberry_pi_5, lambda board: board.heat(85.2), Rung.CRITICAL),
+    "Pi 4, throttled": (boards.raspberry_pi_4, lambda board: board.throttle(0x40004), Rung.HOT),
+    "Pi 5, under-voltage": (boards.raspberry_pi_5, lambda board: board.under_voltage(alarm=True), Rung.HOT),
+    "Pi 4, little memory": (boards.raspberry_pi_4, lambda board: board.memory(3792, 100), Rung.HOT),
+}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+async def test_a_board_in_distress_sheds_and_recovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The language model shrinks or falls silent, intents go on; when it is over, everything comes back by steps."""
+    make, distress, rung = BOARDS[name]
+    async with open_device(tmp_path, monkeypatch) as device:
+        board = await asyncio.to_thread(make, device.root)
+        assert await device.live(4) is Rung.NORMAL
+        assert await device.ask("tell me about rain") == ("llm", "Well.")
+        assert (device.threads(), device.model.asked) == (4, [100])
+
+        await asyncio.to_thread(distress, board)
+        assert await device.live(4) is rung
+        assert not device.core.idle()
+        assert device.cache.statistics().entries == 0
+        assert (await device.ask("what time is it"))[0] == "intent"
+        source, text = await device.ask("tell me about rain")
+        if rung is Rung.CRITICAL:
+            assert (source, device.model.asked) == ("none", [100])
+            assert "overloaded" in text
+        else:
+            assert (source, device.model.asked) == ("llm", [100, 50])
+            assert device.threads() == 2
+
+        await asyncio.to_thread(make, device.root)
+        assert await device.live(200) is Rung.NORMAL
+        assert device.core.idle()
+        assert (await device.ask("tell me about rain"))[0] == "llm"
+        assert (device.threads(), device.model.asked[-1]) == (4, 100)
+    steps = list(range(rung, -1, -1))
+    assert device.watcher.rungs == steps

@@ -75,7 +75,7 @@ def build_synthesizer(config: Config, places: Places, grant: ComputeGrant) -> Sp
             )
         from edge_agent.engines.piper import PiperSynthesizer
 
-        return PiperSynthesizer(config.tts.piper, _existing("Piper voice", voice), grant)
+        return PiperSynthesizer(config.tts.piper, _existing("Piper voice", voice), grant, cache=places.cache / "piper")
     if engine == "flite" or (engine == "auto" and config.language == "en" and _has_command("flite")):
         from edge_agent.engines.flite import FliteSynthesizer
 
@@ -96,7 +96,7 @@ def build_model(config: Config, places: Places, grant: ComputeGrant) -> Language
         return None
     from edge_agent.engines.llama import LlamaLanguageModel
 
-    return LlamaLanguageModel(config.llm, _existing("language model", path), grant)
+    return LlamaLanguageModel(config.llm, _existing("language model", path), grant, cache=places.cache / "prefix")
 
 
 def build_intents(config: Config) -> IntentSet:

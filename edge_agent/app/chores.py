@@ -61,11 +61,14 @@ class Chores(SilentObserver):
 
         async def warm() -> None:
             await self._brain.loaded()
-            job = model.warm(self._brain.responder.opening())
-            steps = self._core.llm.steps(job, kind="llm.warm", priority=Priority.LOW, stop=partial(model.stop, job))
-            async with aclosing(steps) as running:
-                async for _ in running:
-                    pass
+            opening = self._brain.responder.opening()
+            # The system prompt by itself first: that is what the engine keeps on disk for the next start.
+            for messages in (opening[:1], opening) if len(opening) > 1 else (opening,):
+                job = model.warm(messages)
+                steps = self._core.llm.steps(job, kind="llm.warm", priority=Priority.LOW, stop=partial(model.stop, job))
+                async with aclosing(steps) as running:
+                    async for _ in running:
+                        pass
 
         self._core.scheduler.submit(
             Task(f"llm.warm.{self._warms}", warm, delay_s=_SETTLE_S, idle=True, restartable=True, kind="llm.warm")

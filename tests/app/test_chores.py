@@ -101,10 +101,10 @@ async def test_the_next_chats_opening_is_evaluated(tmp_path: Path, monkeypatch: 
         await home.until(lambda: home.model.steps == 3)
         home.brain.history.add("hello", "Hi.")
         home.chores.turn_ended(TurnReport(1, source="llm"))
-        await home.until(lambda: home.model.steps == 6)
+        await home.until(lambda: home.model.steps == 9)
         home.chores.turn_ended(TurnReport(2, source="intent"))
         await asyncio.sleep(0.01)
-    assert home.model.warmed == [["Be brief."], ["Be brief.", "hello", "Hi."]]
+    assert home.model.warmed == [["Be brief."], ["Be brief."], ["Be brief.", "hello", "Hi."]]
 
 
 async def test_speech_cuts_idle_work_off_and_quiet_takes_it_up_again(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edge_agent.bench.result import Findings, Result
 
 _WIDEST = 78
+_BARE = {"ratio", "threads", "processes", "frames"}
+"""Units that a result's name says."""
 
 
 class ProgressLine:
@@ -49,36 +51,42 @@ class ProgressLine:
 
 
 def print_findings(findings: Findings, bench: str, console: Console | None = None) -> None:
-    """Print all results as a table, those with goals first."""
+    """Print all results as a table, those with goals first, and below it what the references are."""
     console = console or Console(highlight=False)
     about = machine()
     memory = f"{about['memory_mib'] / 1024:.1f} GiB"
     console.print(Text(f"edge-agent bench {bench}: {about['model']}, {about['cores']} cores, {memory}", "bold"))
     with_goals = [result for result in findings.results if result.goal is not None]
     others = [result for result in findings.results if result.goal is None]
-    if with_goals:
-        console.print(_table(with_goals, goals=True))
-    if others:
-        console.print(_table(others, goals=False))
+    marks: dict[str, str] = {}
+    for results in (with_goals, others):
+        if results:
+            console.print(_table(results, marks, goals=results is with_goals))
+    for what, mark in marks.items():
+        console.print(Text(f"{mark:>4}  {what}", "dim"), soft_wrap=True)
     for note in findings.notes:
         console.print(Text(f"! {note}", "yellow"), soft_wrap=True)
 
 
-def _table(results: list[Result], *, goals: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(results: list[Result], marks: dict[str, str], *, goals: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("Result", no_wrap=True)
     table.add_column("Value", justify="right", no_wrap=True)
     if goals:
         table.add_column("Goal", justify="right", no_wrap=True)
-        table.add_column("Met")
-    table.add_column("Reference, same run", overflow="fold")
-    table.add_column("Samples", justify="right")
+        table.add_column("Met", no_wrap=True)
+    table.add_column("Reference", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
     for result in results:
         cells: list[Text | str] = [result.name, _amount(result.value, result.unit)]
         if goals:
             cells += [str(result.goal), Text("yes", "green") if result.met else Text("no", "bold red")]
-        reference = result.reference
-        cells.append("" if reference is None else f"{_amount(reference.value, reference.unit)}: {reference.what}")
+        if (reference := result.reference) is None:
+            cells.append("")
+        else:
+            # The same reference stands beside several results: it is described once, below.
+            mark = marks.setdefault(reference.what, f"({len(marks) + 1})")
+            cells.append(Text(_amount(reference.value, reference.unit)).append(f" {mark}", "dim"))
         table.add_row(*cells, str(result.samples))
     return table
 
@@ -87,4 +95,4 @@ def _amount(value: float | None, unit: str) -> str:
     if value is None or value != value:  # noqa: PLR0124 - not a number
         return "none"
     number = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"  # noqa: PLR2004
-    return number if unit == "ratio" else f"{number} {unit}"
+    return number if unit in _BARE else f"{number} {unit}"

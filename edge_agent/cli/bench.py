@@ -1,0 +1,108 @@
+"""`edge-agent bench`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_agent.cli.options import config_option, json_option, load
+
+if TYPE_CHECKING:
+    from edge_agent.bench.result import Findings, Progress
+    from edge_agent.config.schema import Config
+
+_IDLE_S, _QUICK_IDLE_S, _QUICK_SETTLE_S = 600.0, 30.0, 8.0
+_PARTS = ("dispatch", "scheduler", "ledger", "capture", "stopping", "memory")
+"""Of `concurrency`; said here again because importing it loads engines."""
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["concurrency", "idle"]), metavar="NAME")
+@click.option("--quick", is_flag=True, help="A few minutes instead of an hour: enough to see what is badly wrong.")
+@click.option(
+    "--only", type=click.Choice(_PARTS), multiple=True, help="concurrency: measure this part; may be repeated."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), help="How long to listen; default: 600, with --quick 20 or 30."
+)
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw the results.")
+@click.option("--device", default="", metavar="NAME", help="idle: microphone, by number or part of its name.")
+@click.option(
+    "--null-microphone", is_flag=True, help="idle: no microphone; listen to a private PulseAudio's null sink."
+)
+@config_option
+@json_option
+def bench(
+    name: str,
+    *,
+    only: tuple[str, ...],
+    seconds: float | None,
+    plot: Path | None,
+    device: str,
+    config_file: Path | None,
+    quick: bool,
+    null_microphone: bool,
+    as_json: bool,
+) -> int:
+    """Measure this machine: NAME is concurrency or idle.
+
+    Every figure stands beside its reference, measured in the same run. The status is 0 whatever the figures are.
+    """
+    if only and name != "concurrency":
+        raise click.BadParameter("has parts only for concurrency", param_hint="--only")
+    if (device or null_microphone) and name != "idle":
+        raise click.BadParameter("is for idle", param_hint="--null-microphone" if null_microphone else "--device")
+    from edge_agent.cli.bench_view import ProgressLine, print_findings
+    from edge_agent.runtime.logs import logging_to
+
+    config = load(config_file)
+    if plot is not None:
+        from edge_agent.bench.extras import need
+
+        need("matplotlib")  # an hour later would be too late to find out
+    with logging_to(sys.stderr, "warning"), ProgressLine(sys.stderr) as line:
+        if name == "concurrency":
+            findings = _concurrency(config, line.show, only=only, seconds=seconds, quick=quick)
+        else:
+            findings = _idle(line.show, seconds=seconds, quick=quick, device=device, null_microphone=null_microphone)
+    if as_json:
+        click.echo(json.dumps(findings.document(name)))
+    else:
+        print_findings(findings, name)
+    if plot is not None:
+        from edge_agent.bench.plot import draw
+
+        draw(findings, plot, f"edge-agent bench {name}")
+    return 0
+
+
+def _concurrency(
+    config: Config, progress: Progress, *, only: tuple[str, ...], seconds: float | None, quick: bool
+) -> Findings:
+    from edge_agent.bench.concurrency import FULL, QUICK, measure
+    from edge_agent.runtime import loop
+
+    size = QUICK if quick else FULL
+    if seconds is not None:
+        size = dataclasses.replace(size, capture_s=seconds)
+    return loop.run(measure(config, size, only or _PARTS, progress))
+
+
+def _idle(progress: Progress, *, seconds: float | None, quick: bool, device: str, null_microphone: bool) -> Findings:
+    from edge_agent.bench.idle import SETTLE_S, measure
+    from edge_agent.runtime import loop
+
+    return loop.run(
+        measure(
+            progress,
+            seconds=seconds or (_QUICK_IDLE_S if quick else _IDLE_S),
+            device=device,
+            no_microphone=null_microphone,
+            settle_s=_QUICK_SETTLE_S if quick else SETTLE_S,
+        )
+    )

@@ -41,6 +41,7 @@ class DiagramSource:
 
     def __init__(self, *parts: str | Callable[[], object]) -> None:
         self._parts = parts
+        self.rests: list[bool] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,6 +50,10 @@ class DiagramSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to close."""
+
+    def rest(self, *, resting: bool) -> None:
+        """Write down."""
+        self.rests.append(resting)
 
     async def frames(self) -> AsyncIterator[AudioChunk]:
         """Yield the diagram."""

@@ -49,6 +49,8 @@ _log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _REFRESH_S = 10.0
+_SENSORS_EVERY_S = 4.0
+"""A board warms up in tens of seconds; a look costs about 2 ms."""
 SHUTDOWN_S = 5
 """From SIGTERM to exit at the most."""
 
@@ -159,6 +161,7 @@ async def _pressure_loop(config: Config, core: Core, lag: LoopLag, strain: Strai
         lambda: lag.latest_s,
         strain.change,
         on_reading=strain.look,
+        every_s=_SENSORS_EVERY_S,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, SAMPLE_BYTES, AudioChunk
 from edge_agent.devices.portaudio import StreamFormat, choose_device, choose_format, close_stream, open_stream
+from edge_agent.devices.quiet import HELD_BLOCKS, QuietGate
 from edge_agent.devices.stream_thread import StreamThread
 from edge_agent.errors import DeviceError
 from edge_agent.runtime.channel import Channel, ChannelClosedError
@@ -45,6 +46,7 @@ class Microphone:
         self._stream: Any = None
         self._thread: StreamThread | None = None
         self._blocks: Channel[tuple[bytes, float]] = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
+        self._gate = QuietGate()
         self._overflows = 0
 
     @property
@@ -65,7 +67,8 @@ class Microphone:
             DeviceError: It is absent or refuses.
         """
         self._thread = StreamThread("microphone")
-        self._blocks = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
+        self._blocks = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest", name="microphone")
+        self._gate = QuietGate()
         self._overflows = 0
         loop = asyncio.get_running_loop()
         try:
@@ -90,36 +93,48 @@ class Microphone:
         """
         to_mono = _converter(self._format)
         pending = b""
-        patience_s = _FIRST_S
-        while True:
-            try:
-                async with asyncio.timeout(patience_s):
-                    block, captured_at = await self._blocks.get()
-            except TimeoutError as error:
-                raise DeviceError(self._name, f"delivers no sound for {patience_s:.0f} s") from error
-            except ChannelClosedError as error:
-                raise DeviceError(self._name, "was lost; is it still connected?") from error
-            patience_s = _SILENT_S
-            pending += to_mono(block)
-            whole = len(pending) - len(pending) % FRAME_BYTES
-            for start in range(0, whole, FRAME_BYTES):
-                later_s = (len(pending) - start - FRAME_BYTES) / SAMPLE_BYTES / HEAR_RATE_HZ
-                yield AudioChunk(pending[start : start + FRAME_BYTES], HEAR_RATE_HZ, captured_at - later_s)
-            pending = pending[whole:]
+        watch = _Watch(self._blocks, _FIRST_S)
+        try:
+            while True:
+                first = await self._blocks.get()
+                watch.saw(_SILENT_S)
+                for block, captured_at in (first, *self._blocks.take(HELD_BLOCKS - 1)):
+                    pending += to_mono(block)
+                    whole = len(pending) - len(pending) % FRAME_BYTES
+                    for start in range(0, whole, FRAME_BYTES):
+                        later_s = (len(pending) - start - FRAME_BYTES) / SAMPLE_BYTES / HEAR_RATE_HZ
+                        yield AudioChunk(pending[start : start + FRAME_BYTES], HEAR_RATE_HZ, captured_at - later_s)
+                    pending = pending[whole:]
+        except ChannelClosedError as error:
+            raise DeviceError(self._name, watch.verdict or "was lost; is it still connected?") from error
+        finally:
+            watch.end()
+
+    def rest(self, *, resting: bool) -> None:
+        """Nobody is heard: frames of a quiet room may come a few at a time."""
+        self._gate.resting = resting
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         """On the device's thread."""
         device = choose_device("microphone", self._wanted)
         self._format = form = choose_format("microphone", device, (HEAR_RATE_HZ,))
         self._name = device.name
-        blocks = self._blocks
+        blocks, gate = self._blocks, self._gate
+        held: list[tuple[bytes, float]] = []
+        overflows = 0
 
         def take(data: Any, frames: int, times: Any, status: Any) -> None:  # noqa: ANN401 - PortAudio's thread
+            nonlocal held, overflows
             now = time.monotonic()
             waited_s = times.currentTime - times.inputBufferAdcTime - frames / form.rate_hz
             # Where the driver's times make no sense the callback's own is the best there is.
-            captured_at = now - waited_s if 0 < waited_s < _QUEUED_S else now
-            loop.call_soon_threadsafe(self._take, blocks, bytes(data), captured_at, bool(status.input_overflow))
+            block = bytes(data)
+            held.append((block, now - waited_s if 0 < waited_s < _QUEUED_S else now))
+            if status:
+                overflows += bool(status.input_overflow)
+            if gate.opens(block):
+                loop.call_soon_threadsafe(self._take, blocks, held, overflows)
+                held, overflows = [], 0
 
         def finished() -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: this device hung, and was left behind
@@ -139,9 +154,10 @@ class Microphone:
             ),
         )
 
-    def _take(self, blocks: Channel[tuple[bytes, float]], data: bytes, captured_at: float, overflow: bool) -> None:
-        blocks.offer((data, captured_at))
-        self._overflows += overflow
+    def _take(self, blocks: Channel[tuple[bytes, float]], new: list[tuple[bytes, float]], overflows: int) -> None:
+        for block in new:
+            blocks.offer(block)
+        self._overflows += overflows
 
     def _close(self) -> None:
         """On the device's thread."""
@@ -154,6 +170,41 @@ class Microphone:
         try:
             await thread.close(self._close, self._name)
         finally:
+            self._blocks.close()
+
+
+class _Watch:
+    """Closes a channel that nothing comes through any more.
+
+    One timer that looks every second or so: a time-out around each frame costs more than all else that is done with it.
+    """
+
+    def __init__(self, blocks: Channel[tuple[bytes, float]], patience_s: float) -> None:
+        self._blocks = blocks
+        self._loop = asyncio.get_running_loop()
+        self._patience_s = patience_s
+        self._seen_s = self._loop.time()
+        self._timer = self._loop.call_later(patience_s, self._look)
+        self.verdict = ""
+
+    def saw(self, patience_s: float) -> None:
+        """Something came; the next may take `patience_s`."""
+        self._seen_s = self._loop.time()
+        if patience_s < self._patience_s:
+            self._patience_s = patience_s
+            self._timer.cancel()
+            self._timer = self._loop.call_later(patience_s, self._look)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        left_s = self._seen_s + self._patience_s - self._loop.time()
+        if left_s > 0 or len(self._blocks):  # what waits is only not taken
+            self._timer = self._loop.call_later(max(left_s, 0.1), self._look)
+        else:
+            self.verdict = f"delivers no sound for {self._patience_s:.0f} s"
             self._blocks.close()
 
 

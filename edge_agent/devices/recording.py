@@ -68,6 +68,9 @@ class RecordingSource:
         if blocks is not None:
             await blocks.aclose()
 
+    def rest(self, *, resting: bool) -> None:
+        """A file does not rest."""
+
     async def frames(self) -> AsyncIterator[AudioChunk]:
         """Yield frames; the last one is filled up with silence.
 

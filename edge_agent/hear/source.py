@@ -40,6 +40,10 @@ class AudioSource(Protocol):
         """Close it; no callback runs afterwards."""
         ...
 
+    def rest(self, *, resting: bool) -> None:
+        """Say whether nobody is being heard: frames of a quiet room may then come a few at a time, the first of them up to 80 ms late."""
+        ...
+
     def frames(self) -> AsyncIterator[AudioChunk]:
         """Yield frames; a recording ends, its last frame filled up with silence.
 

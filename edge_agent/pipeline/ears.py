@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_RESTING = frozenset({State.IDLE, State.LISTENING})
 _SPEAKING_S = 0.2
 """Speech since the button was pressed that makes a long press a long sentence and not a wish to mute."""
 
@@ -76,9 +77,14 @@ class Ears:
         Raises:
             DeviceError: The microphone is lost.
         """
+        was_resting = False
         async for frame in source.frames():
             self._lag_s = 0.0 if frame.captured_at is None else max(0.0, time.monotonic() - frame.captured_at)
             await self._hear(frame)
+            resting = self._runner.state in _RESTING
+            if resting is not was_resting:
+                was_resting = resting
+                source.rest(resting=resting)
             if patient and self._runner.state in {State.THINKING, State.SPEAKING}:
                 await self._runner.rested()
         await self._pass_on(self._endpointer.end(EndpointReason.END_OF_INPUT))

@@ -18,14 +18,14 @@ class LoopLag:
     """Sleeps `every_s` over and over and measures how much later it wakes. Belongs to the loop's thread.
 
     Args:
-        every_s: Between two measurements; ten a second cost nothing that can be seen.
+        every_s: Between two measurements; four a second cost nothing that can be seen.
         clock: Seconds that never jump; not the loop's own, which stands still while a callback runs.
         sleep: Waits that long on the same clock.
     """
 
     def __init__(
         self,
-        every_s: float = 0.1,
+        every_s: float = 0.25,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:

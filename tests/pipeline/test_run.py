@@ -102,6 +102,14 @@ async def test_a_recording_becomes_an_answered_turn() -> None:
     assert it.notebook.partials
 
 
+async def test_the_source_rests_while_nobody_is_heard() -> None:
+    """From the first frame, with breaks for the utterances."""
+    async with scene(ScriptedRecognizer(*heard("one", "two")), ScriptedResponder(None, None)) as it:
+        source = DiagramSource(UTTERANCE * 2)
+        await it.ears.listen(source, patient=True)
+    assert source.rests == [True, False, True, False, True]
+
+
 async def test_the_recognizer_gets_the_whole_utterance_with_pre_roll() -> None:
     """Pre-roll, speech and hang-over, gapless: what the endpoint says was decided on."""
     async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(None)) as it:

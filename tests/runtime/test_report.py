@@ -286,7 +286,8 @@ async def test_the_watch_samples_and_reads_resource_use() -> None:
     assert (usage.rss_bytes, usage.thread_cpu_s) == (90 * _MIB, {"MainThread": 1.0})
     work(metrics, "asr", "recognize", *[Outcome.COMPLETED] * 10)
     threads.is_busy = True
-    await one_round()
+    for _ in range(3):  # every third time
+        await one_round()
     report = reporter.report()
     assert report.usage is None
     assert report.tasks.per_s_last_minute > 0
@@ -303,7 +304,7 @@ def test_the_memory_of_a_reporter_is_bounded() -> None:
     for _ in range(1000):
         clock.now_s += 5
         reporter.sample()
-    assert len(reporter._samples) == 13
+    assert len(reporter._samples) == 7
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)

@@ -41,7 +41,10 @@ class AudioSource(Protocol):
         ...
 
     def rest(self, *, resting: bool) -> None:
-        """Say whether nobody is being heard: frames of a quiet room may then come a few at a time, the first of them up to 80 ms late."""
+        """Say whether nobody is being heard.
+
+        While so, frames of a quiet room may come a few at a time, the first of them up to 80 ms late.
+        """
         ...
 
     def frames(self) -> AsyncIterator[AudioChunk]:

@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 _DELTAS_AHEAD = 16
 """Pieces of text that the model may be ahead of who speaks them: it need not wait for the loop after each token."""
+_MATCH_S = 10.0
+_ANSWER_S = 600.0
+"""The longest that an answer may take, being spoken included, since the model waits for the voice."""
 
 
 class EventPublisher(Protocol):
@@ -127,7 +130,7 @@ class Responder:
 
     async def _match(self, readings: Sequence[str], *, forgiving: bool) -> IntentMatch | None:
         call = partial(self._matcher.match, readings, forgiving=forgiving)
-        return await self._match_station.run(call, kind="intent.match", priority=Priority.HIGH)
+        return await self._match_station.run(call, kind="intent.match", priority=Priority.HIGH, timeout_s=_MATCH_S)
 
     def _act(self, match: IntentMatch) -> Answer:
         reply = self._actor.perform(match)
@@ -164,7 +167,7 @@ class Responder:
             noted = False
             job = model.generate(messages, most_tokens=most_tokens)
             steps = self._model_station.steps(
-                job, kind="llm.answer", stop=partial(model.stop, job), ahead=_DELTAS_AHEAD
+                job, kind="llm.answer", timeout_s=_ANSWER_S, stop=partial(model.stop, job), ahead=_DELTAS_AHEAD
             )
             async with aclosing(steps) as deltas:
                 async for delta in deltas:

@@ -56,6 +56,9 @@ _COALESCED_FRAMES = 10
 """Frames handed to the recognizer at once where several wait: fewer trips to its thread, still prompt to cancel."""
 _SENTENCES_AHEAD = 4
 """Sentences that the language model may be ahead of the voice before it has to wait."""
+_ASR_S = 20.0
+"""The longest that recognition may take over one call, waiting included; PocketSphinx's final pass over the longest
+utterance takes two on a slow board. Beyond it the engine hangs, and its turn is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +240,14 @@ class Runner:
 
     async def _recognize(self, turn: _Turn) -> Transcript:
         recognizer, asr = self._stages.recognizer, self._stages.asr
-        await asr.run(recognizer.start, kind="asr.start")
+        await asr.run(recognizer.start, kind="asr.start", timeout_s=_ASR_S)
         async for frame in turn.audio:
             frames = [frame, *turn.audio.take(_COALESCED_FRAMES - 1)]
             chunk = AudioChunk(b"".join(part.pcm for part in frames), frame.rate_hz)
-            so_far = await asr.run(partial(recognizer.accept, chunk), kind="asr.accept")
+            so_far = await asr.run(partial(recognizer.accept, chunk), kind="asr.accept", timeout_s=_ASR_S)
             if so_far is not None:
                 self._observer.partial_heard(turn.turn_id, so_far.text)
-        transcript = await asr.run(recognizer.finish, kind="asr.finish", priority=Priority.HIGH)
+        transcript = await asr.run(recognizer.finish, kind="asr.finish", priority=Priority.HIGH, timeout_s=_ASR_S)
         endpoint, timings = turn.report.endpoint, turn.report.timings
         if endpoint is not None:
             timings.speech_end_s = endpoint.speech_end_s

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from edge_agent.speak.tts import SpeechSynthesizer
 
 
+_SENTENCE_S = 120.0
+"""The longest that a sentence may take from its first step to being handed to the speaker whole, which takes as long as
+it sounds. Beyond it the voice or the speaker hangs."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpokenPhrases:
     """The phrase cache, as one voice uses it.
@@ -85,7 +90,9 @@ class Utterer:
         rendered: list[AudioChunk] = []
         job = self._synthesizer.synthesize(sentence)
         stop = partial(self._synthesizer.stop, job)
-        steps = self._station.steps(job, kind="tts.sentence", priority=Priority.HIGH, stop=stop, ahead=2)
+        steps = self._station.steps(
+            job, kind="tts.sentence", priority=Priority.HIGH, timeout_s=_SENTENCE_S, stop=stop, ahead=2
+        )
         async with aclosing(steps) as chunks:
             async for chunk in chunks:
                 rendered.append(chunk)

@@ -100,21 +100,30 @@ class Job:
     def request_stop(self) -> None:
         """Let the running step end soon, and no other begin."""
         with self.lock:
-            if self._stopping:
-                return
-            self._stopping = True
-            self._stop_asked_s = time.monotonic()
-            # Under the lock and only in a step, so that it can't hit the job that comes next.
-            if self._is_stepping and self._stop is not None:
-                self._stop()
-        if self._claim is not None:
-            self._claim.wake()
-        self.loop.call_later(_GRACE_S, self._look_after)
+            begins = self._begin_stop()
+        if begins:
+            self._follow_stop()
 
     @property
     def is_over(self) -> bool:
         """Whether its thread is done with it."""
         raise NotImplementedError
+
+    def _begin_stop(self) -> bool:
+        """Under the lock; False where it is stopping already."""
+        if self._stopping:
+            return False
+        self._stopping = True
+        self._stop_asked_s = time.monotonic()
+        # Under the lock and only in a step, so that it can't hit the job that comes next.
+        if self._is_stepping and self._stop is not None:
+            self._stop()
+        return True
+
+    def _follow_stop(self) -> None:
+        if self._claim is not None:
+            self._claim.wake()
+        self.loop.call_later(_GRACE_S, self._look_after)
 
     def _look_after(self) -> None:
         if not self.is_over and self._worker is not None:
@@ -410,9 +419,11 @@ class StepJob(Job, Generic[T]):
     def _shut(self) -> None:
         """Have the generator closed: by the running slice, or by one of its own where it waits or rests."""
         waits = self.pool.withdraw(self)
-        with self.lock:
+        with self.lock:  # in one go, or it could go to rest in between, and nobody would wake it
             waits, self._rests = waits or self._rests, False
-        self.request_stop()
+            begins = self._begin_stop()
+        if begins:
+            self._follow_stop()
         if waits:
             self.priority = Priority.HIGH
             self._queue_again()

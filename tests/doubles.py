@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +55,7 @@ class DiagramSource:
         """Write down."""
         self.rests.append(resting)
 
-    async def frames(self) -> AsyncIterator[AudioChunk]:
+    async def frames(self) -> AsyncGenerator[AudioChunk, None]:
         """Yield the diagram."""
         for part in self._parts:
             if isinstance(part, str):
@@ -76,6 +76,7 @@ class ScriptedRecognizer:
     def __init__(self, *script: Transcript | Exception) -> None:
         self._script = list(script)
         self.samples: list[int] = []
+        self.stops = 0
 
     def load(self, grammar: Grammar | None) -> None:
         """Nothing to load."""
@@ -96,6 +97,10 @@ class ScriptedRecognizer:
             raise outcome
         return outcome
 
+    def stop(self) -> None:
+        """Count; calls are short."""
+        self.stops += 1
+
     def close(self) -> None:
         """Nothing to free."""
 
@@ -113,7 +118,7 @@ class ScriptedResponder:
         if sentences is None:
             return Answer("none", None, transcript.text)
 
-        async def produce(note_first: Callable[[], None]) -> AsyncIterator[str]:
+        async def produce(note_first: Callable[[], None]) -> AsyncGenerator[str, None]:
             note_first()
             for sentence in sentences:
                 yield sentence
@@ -129,6 +134,8 @@ class CountingSynthesizer:
     """Renders 0.1 s a word, in chunks of a word; each sample's value is the word's length."""
 
     name = "counting"
+
+    most_threads: int | None = 1
 
     def __init__(self, fail_on: str = "") -> None:
         self.rendered: list[str] = []

@@ -85,7 +85,7 @@ class Brain:
     loading: Handle[None] | None
 
     async def loaded(self) -> None:
-        """Wait until the model, where there is one, is in memory.
+        """Wait until the model, where there is one, is in memory, and let the responder use it.
 
         Raises:
             ModelError: It is corrupt.
@@ -93,6 +93,7 @@ class Brain:
         """
         if self.loading is not None:
             await self.loading.result()
+            self.responder.model_is_loading = False
 
 
 @asynccontextmanager
@@ -144,14 +145,16 @@ async def open_brain(
         publisher=publisher or LogPublisher(),
         answers_the_unclear=config.activation.mode != "always",
     )
+    responder.model_is_loading = model is not None
     try:
         yield Brain(responder, intents, actor, timers, history, model, factory, loading)
     finally:
         outputs.close()
         if factory is not None:
             factory.close()
-        if model is not None:
-            await core.llm.pool.run(model.close, kind="close.model")
+        if loading is not None and model is not None:
+            loading.cancel()
+            await core.shut(core.llm, model.close, "model")
 
 
 def _fixed_texts(intents: IntentSet) -> FixedTexts:
@@ -160,4 +163,5 @@ def _fixed_texts(intents: IntentSet) -> FixedTexts:
         no_model=answers.say("no_model", {}),
         not_understood=answers.say("not_understood", {}),
         too_strained=answers.say("too_strained", {}),
+        model_is_loading=answers.say("model_is_loading", {}),
     )

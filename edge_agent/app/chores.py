@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_agent.app.core import Core
     from edge_agent.app.voice import Voice
     from edge_agent.pipeline.report import TurnReport
+    from edge_agent.runtime.scheduled import Handle
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Chores(SilentObserver):
     def __init__(self, core: Core, brain: Brain) -> None:
         self._core = core
         self._brain = brain
-        self._warms = 0
+        self._warming: Handle[None] | None = None
 
     def state_changed(self, state: State, *, muted: bool) -> None:
         """Let idle work rest while a turn goes on."""
@@ -55,12 +56,12 @@ class Chores(SilentObserver):
     def warm_soon(self) -> None:
         """Have the language model evaluate what the next chat begins with, when there is time."""
         model = self._brain.model
-        if model is None:
+        if model is None or (self._warming is not None and self._warming.ended is None):
             return
-        self._warms += 1
 
         async def warm() -> None:
-            await self._brain.loaded()
+            if self._brain.responder.model_is_loading:
+                await self._brain.loaded()
             opening = self._brain.responder.opening()
             # The system prompt by itself first: that is what the engine keeps on disk for the next start.
             for messages in (opening[:1], opening) if len(opening) > 1 else (opening,):
@@ -70,8 +71,8 @@ class Chores(SilentObserver):
                     async for _ in running:
                         pass
 
-        self._core.scheduler.submit(
-            Task(f"llm.warm.{self._warms}", warm, delay_s=_SETTLE_S, idle=True, restartable=True, kind="llm.warm")
+        (self._warming,) = self._core.scheduler.submit(
+            Task("llm.warm", warm, delay_s=_SETTLE_S, idle=True, restartable=True, kind="llm.warm")
         )
 
     def render_fixed(self, voice: Voice) -> None:

@@ -7,22 +7,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.errors import BusyError, JobTimeoutError
 from edge_agent.runtime.ledger import CoreLedger, Rank
 from edge_agent.runtime.limits import ResourceLimits
 from edge_agent.runtime.metrics import Metrics
 from edge_agent.runtime.plan import voice_threads
-from edge_agent.runtime.pool import Pool
+from edge_agent.runtime.pool import Pool, Priority
 from edge_agent.runtime.pools import Pools, Station, open_pools
 from edge_agent.runtime.scheduler import Scheduler
 from edge_agent.runtime.topology import Topology, read_topology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from edge_agent.config.schema import Config
     from edge_agent.runtime.ledger import Claim
 
 _log = logging.getLogger(__name__)
+
+
+_SHUT_S = 1.0
 
 
 class IdleGate:
@@ -59,6 +63,16 @@ class Core:
     tts: Station
     match: Station
     wake: Station
+
+    async def shut(self, station: Station, close: Callable[[], None], what: str) -> None:
+        """Free an engine on its own thread; leave it behind, logged, where that is not free within a second.
+
+        A native call that loads a model can't be broken off, and stopping must not wait for it.
+        """
+        try:
+            await station.pool.run(close, kind=f"close.{what}", priority=Priority.HIGH, timeout_s=_SHUT_S)
+        except (JobTimeoutError, BusyError) as error:
+            _log.warning("%s is not freed: %s", what, error)
 
     @property
     def llm_claim(self) -> Claim:
@@ -104,7 +118,7 @@ async def open_core(config: Config) -> AsyncIterator[Core]:
             limits=limits,
             scheduler=scheduler,
             idle=idle,
-            asr=Station(pools.asr, asr),
+            asr=Station(pools.asr, asr, limits, "asr", patience_s=30.0),
             llm=Station(pools.llm, llm, limits, "llm"),
             tts=Station(pools.tts, tts, limits, "tts"),
             match=Station(pools.general),

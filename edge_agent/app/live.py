@@ -24,18 +24,27 @@ from edge_agent.devices.button import ButtonEvent, TalkButton
 from edge_agent.devices.light import StateLight
 from edge_agent.devices.microphone import Microphone
 from edge_agent.devices.portaudio import refresh_devices
-from edge_agent.errors import DeviceError, SocketError, UnknownDeviceError
+from edge_agent.errors import (
+    BadInputError,
+    DeviceError,
+    FaultError,
+    JobTimeoutError,
+    SocketError,
+    UnknownDeviceError,
+)
 from edge_agent.gateway.answers import StatusDesk
 from edge_agent.gateway.places import socket_to_serve
 from edge_agent.gateway.socket import serve_socket
 from edge_agent.pipeline.observer import Observers, SilentObserver
 from edge_agent.runtime.lag import LoopLag
 from edge_agent.runtime.pressure import pressure_loop
+from edge_agent.runtime.rates import RateLimiter
 from edge_agent.runtime.report import Reporter, Sources
 from edge_agent.runtime.sensors import Sensors
 from edge_agent.runtime.tasks import Supervisor
 
 if TYPE_CHECKING:
+    from edge_agent.app.brain import Brain
     from edge_agent.app.core import Core
     from edge_agent.app.voice import Voice
     from edge_agent.config.schema import Config
@@ -49,6 +58,10 @@ _log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _REFRESH_S = 10.0
+_SOCKET_RETRY_S = 60.0
+_REQUESTS_BURST = 40
+_REQUESTS_PER_S = 20.0
+"""Of one user: a report costs the loop milliseconds, and nobody reads more."""
 _SENSORS_EVERY_S = 4.0
 """A board warms up in tens of seconds; a look costs about 2 ms."""
 SHUTDOWN_S = 5
@@ -116,21 +129,31 @@ async def _serve(config: Config, observer: Observer, logs: LogQueue | None) -> N
         ringing, chores = Ringing(brain), Chores(core, brain)
         observers = Observers(observer, book, _LightObserver(light), ringing, memory, chores)
         voice = await stack.enter_async_context(
-            open_voice(config, places, core, brain, observer=observers, open_speaker=mouth.for_turn)
+            open_voice(
+                config,
+                places,
+                core,
+                brain,
+                observer=observers,
+                open_speaker=mouth.for_turn,
+                wait_for_model=config.llm.model is not None,
+            )
         )
         book.know(voice, brain, mouth)
         _log.info("hears with %s, speaks with %s", voice.recognizer.name, voice.synthesizer.name)
         _log.info("%s", core.topology.describe())
         chores.render_fixed(voice)
-        chores.warm_soon()
         strain = Strain(core, brain.responder, voice.phrases.cache, observers)
         lag = LoopLag()
+        requests = RateLimiter("socket", burst=_REQUESTS_BURST, per_s=_REQUESTS_PER_S)
         reporter = Reporter(
             Sources(
                 core.metrics,
-                pools=lambda: [pool.statistics() for pool in core.pools],
+                pools=lambda: [*(pool.statistics() for pool in core.pools), *book.threads()],
                 ledger=core.ledger.statistics,
+                channels=lambda: [*book.channels(), *voice.runner.channels(), voice.phrases.cache.channel],
                 limits=core.limits.statistics,
+                rates=lambda: [requests.statistics()],
                 lag=lag,
                 pressure=lambda: strain.state,
                 logs_lost=lambda: 0 if logs is None else logs.lost,
@@ -139,14 +162,17 @@ async def _serve(config: Config, observer: Observer, logs: LogQueue | None) -> N
         button: TalkButton | None = None
         if config.gpio.button is not None and brain.pin_factory is not None:
             button = await stack.enter_async_context(TalkButton(config.gpio.button, brain.pin_factory))
+        stack.callback(core.scheduler.preempt_idle)  # when the stages have ended: nothing idle outlives its engine
         stages = await stack.enter_async_context(Supervisor(core.metrics, observers.fault))
+        stages.keep("llm.load", partial(_load_model, brain, observers, chores))
         stages.keep("hear.capture", lambda: _hear_loop(config.audio.input_device, voice, observers, core, book))
         stages.keep("timers.ring", lambda: ringing.ring_loop(voice.runner))
         stages.keep("loop.lag", lag.watch_loop)
         stages.keep("report", lambda: reporter.watch_loop(core.pools.general))
         stages.keep("pressure", lambda: _pressure_loop(config, core, lag, strain))
         stages.keep(
-            "status.socket", lambda: _socket_loop(StatusDesk(reporter, core.pools.general, book.describe), core)
+            "status.socket",
+            lambda: _socket_loop(StatusDesk(reporter, core.pools.general, book.describe), core, requests),
         )
         if button is not None:
             stages.keep("button", partial(_button_loop, button, voice.ears))
@@ -165,13 +191,31 @@ async def _pressure_loop(config: Config, core: Core, lag: LoopLag, strain: Strai
     )
 
 
-async def _socket_loop(desk: StatusDesk, core: Core) -> None:
+async def _load_model(brain: Brain, observer: Observer, chores: Chores) -> None:
+    """Take the language model into use when it is in memory; without it intents are answered all the same."""
     try:
-        async with serve_socket(socket_to_serve(), desk, core.pools.general):
-            await asyncio.get_running_loop().create_future()  # until cancelled
-    except SocketError as error:
-        # Another service has it, or the directory can't be written: this one hears and answers all the same.
-        _log.warning("no status socket: %s", error)
+        await brain.loaded()
+    except (BadInputError, FaultError) as error:
+        brain.responder.do_without_model()
+        message = f"no language model: {error}"
+        _log.error("%s", message)
+        observer.fault(message)
+    else:
+        chores.warm_soon()
+
+
+async def _socket_loop(desk: StatusDesk, core: Core, requests: RateLimiter) -> None:
+    told = ""
+    while True:
+        try:
+            async with serve_socket(socket_to_serve(), desk, core.pools.general, rates=requests):
+                await asyncio.get_running_loop().create_future()  # until cancelled
+        except SocketError as error:
+            # Another service has it, or the directory can't be written: this one hears and answers all the same.
+            if str(error) != told:
+                _log.warning("no status socket: %s", error)
+            told = str(error)
+        await asyncio.sleep(_SOCKET_RETRY_S)
 
 
 async def _hear_loop(device: str, voice: Voice, observer: Observer, core: Core, book: StatusBook) -> None:
@@ -184,7 +228,7 @@ async def _hear_loop(device: str, voice: Voice, observer: Observer, core: Core, 
                 book.hear(microphone)
                 retry_s = _FIRST_RETRY_S
                 await voice.ears.listen(microphone, patient=False)
-        except (DeviceError, UnknownDeviceError) as error:
+        except (DeviceError, UnknownDeviceError, JobTimeoutError) as error:
             message = f"{error}; trying again in {retry_s:.0f} s"
             _log.warning("%s", message)
             observer.fault(message)

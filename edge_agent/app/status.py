@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edge_agent.devices.microphone import Microphone
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.pipeline.turn import State
+    from edge_agent.runtime.channel import ChannelStatistics
+    from edge_agent.runtime.pool import PoolStatistics
 
 _FAULTS = 10
 
@@ -47,6 +49,15 @@ class StatusBook(SilentObserver):
             self._lost_before += self._microphone.dropped_frames
         self._microphone = microphone
         self.reopened += microphone is not None
+
+    def channels(self) -> tuple[ChannelStatistics, ...]:
+        """Return the open microphone's channel."""
+        return () if self._microphone is None else (self._microphone.channel,)
+
+    def threads(self) -> tuple[PoolStatistics, ...]:
+        """Return the open microphone's own thread."""
+        thread = None if self._microphone is None else self._microphone.thread
+        return () if thread is None else (thread,)
 
     def state_changed(self, state: State, *, muted: bool) -> None:
         """Note the state."""

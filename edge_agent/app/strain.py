@@ -47,11 +47,10 @@ class Strain:
         """Go over to another rung."""
         core, allowed = self._core, state.allowance
         self._responder.allowance = allowed
-        # At no share the responder does not ask the model any more; what it is answering at this moment stays alive on
-        # the least there is, and is cut off by its length.
+        # At no share the responder does not ask the model any more; what it is answering at this moment goes on to its
+        # end on one core: half an answer helps nobody, and a claim that is capped at nothing would hang in its job.
         share = allowed.llm_threads_share
         core.ledger.cap(Rank.REASONING, None if share >= 1 else max(share, 1 / core.ledger.compute_cores))
-        core.ledger.cap(Rank.BACKGROUND, None if allowed.idle_work else 0.0)
         core.idle.can_afford = allowed.idle_work
         core.scheduler.wake()
         if state.rung >= Rung.HOT:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_agent.hear.asr import SpeechRecognizer
     from edge_agent.pipeline.observer import Observer
     from edge_agent.reason.templates import IntentSet
+    from edge_agent.runtime.scheduled import Handle
     from edge_agent.speak.sink import AudioSink
     from edge_agent.speak.tts import SpeechSynthesizer
 
@@ -71,8 +72,11 @@ async def open_voice(
     *,
     observer: Observer,
     open_speaker: Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]],
+    wait_for_model: bool = True,
 ) -> AsyncIterator[Voice]:
     """Load recognizer, synthesizer and wake words side by side; leaving ends the turn that runs and frees them.
+
+    With `wait_for_model` the language model is in memory, too, when the conversation can begin.
 
     Raises:
         ModelError: A model is absent, incomplete or corrupt.
@@ -85,12 +89,14 @@ async def open_voice(
     synthesizer = await core.match.run(
         lambda: build_synthesizer(config, places, core.tts_claim), kind="load.synthesizer"
     )
+    core.tts_claim.bound(synthesizer.most_threads)
     wake = await core.match.run(lambda: build_wake(config), kind="load.wake")
 
     async def load_recognizer() -> None:
         grammar = await core.match.run(lambda: closed_grammar(config, brain.intents), kind="load.grammar")
-        await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer")
+        await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer", stop=recognizer.stop)
 
+    loading: tuple[Handle[None], ...] = ()
     try:
         loads: list[Task[None]] = [
             Task("load.recognizer", load_recognizer, priority=1, after=("load.intents",), awaited=True),
@@ -105,10 +111,12 @@ async def open_voice(
             loads.append(
                 Task("load.wake", partial(core.wake.run, wake.load, kind="load.wake"), priority=3, awaited=True)
             )
-        for handle in core.scheduler.submit(*loads):
+        loading = core.scheduler.submit(*loads)
+        for handle in loading:
             await handle.result()
         vad = await core.wake.run(lambda: WebRtcVad(config.vad.aggressiveness), kind="load.vad")
-        await brain.loaded()
+        if wait_for_model:
+            await brain.loaded()
         async with open_phrases(config, places, core) as cache:
             phrases = SpokenPhrases(cache, _voice_key(config, synthesizer))
             stages = Stages(recognizer, core.asr, brain.responder, synthesizer, core.tts, open_speaker, phrases)
@@ -123,10 +131,13 @@ async def open_voice(
                 )
                 yield Voice(runner, ears, recognizer, synthesizer, phrases)
     finally:
-        await core.asr.pool.run(recognizer.close, kind="close.recognizer")
-        await core.tts.pool.run(synthesizer.close, kind="close.synthesizer")
-        if wake is not None:
-            await core.wake.run(wake.close, kind="close.wake")
+        for handle in loading:
+            handle.cancel()
+        await asyncio.gather(
+            core.shut(core.asr, recognizer.close, "recognizer"),
+            core.shut(core.tts, synthesizer.close, "synthesizer"),
+            *([core.shut(core.wake, wake.close, "wake")] if wake is not None else []),
+        )
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ async def transcribe_recording(
             if not free:
                 intents = await core.match.run(lambda: build_intents(config), kind="load.intents")
                 grammar = await core.match.run(lambda: closed_grammar(config, intents), kind="load.grammar")
-            await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer")
+            await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer", stop=recognizer.stop)
             writer = _Writer(recognizer, core.asr, show)
             vad, endpointer = WebRtcVad(config.vad.aggressiveness), Endpointer(config.endpoint)
             async with RecordingSource(recording, core.pools.file_io, fast=True) as source:

@@ -15,8 +15,11 @@ from edge_agent.errors import DeviceError
 from edge_agent.runtime.channel import Channel, ChannelClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
     from types import TracebackType
+
+    from edge_agent.runtime.channel import ChannelStatistics
+    from edge_agent.runtime.pool import PoolStatistics
 
 _QUEUED_S = 1.0
 """What is kept for a consumer that is late; older audio is dropped."""
@@ -59,6 +62,16 @@ class Microphone:
         """Frames lost since opening; an overflow of the device, whose length it does not tell, counts as one."""
         return self._blocks.dropped + self._overflows
 
+    @property
+    def thread(self) -> PoolStatistics | None:
+        """The device's own thread, while it is open."""
+        return None if self._thread is None else self._thread.statistics()
+
+    @property
+    def channel(self) -> ChannelStatistics:
+        """Frames on their way from the device."""
+        return self._blocks.statistics()
+
     async def __aenter__(self) -> Self:
         """Open the device.
 
@@ -85,7 +98,7 @@ class Microphone:
         if self._thread is not None:
             await self._shut(self._thread)
 
-    async def frames(self) -> AsyncIterator[AudioChunk]:
+    async def frames(self) -> AsyncGenerator[AudioChunk, None]:
         """Yield frames for as long as it is open.
 
         Raises:

@@ -11,7 +11,7 @@ from edge_agent.devices.riff import RecordingInfo, SampleKind, check_recording
 from edge_agent.errors import AudioFileError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator
+    from collections.abc import AsyncGenerator, Generator
     from pathlib import Path
     from types import TracebackType
 
@@ -71,7 +71,7 @@ class RecordingSource:
     def rest(self, *, resting: bool) -> None:
         """A file does not rest."""
 
-    async def frames(self) -> AsyncIterator[AudioChunk]:
+    async def frames(self) -> AsyncGenerator[AudioChunk, None]:
         """Yield frames; the last one is filled up with silence.
 
         Raises:

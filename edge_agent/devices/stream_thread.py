@@ -12,10 +12,15 @@ from edge_agent.runtime.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_agent.runtime.pool import PoolStatistics
+
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_NICENESS = -10
+"""PortAudio's callback thread inherits it from the thread that opens the stream; a late block is a lost one. Where the
+system does not allow it (`LimitNICE`), it is as any other."""
 _ANSWER_S = 4.0
 """A sound server that takes longer hangs; a USB device that wakes up takes about one second."""
 
@@ -28,7 +33,11 @@ class StreamThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._pool = Pool(name, idle_s=2.0, replaces_stuck=False)
+        self._pool = Pool(name, niceness=_NICENESS, idle_s=2.0, replaces_stuck=False)
+
+    def statistics(self) -> PoolStatistics:
+        """Return the thread as it stands; a call that hangs shows."""
+        return self._pool.statistics()
 
     async def run(self, call: Callable[[], T], device: str) -> T:
         """Return what `call` returns. It is not stopped when the awaiting coroutine is: undo it by a later call.

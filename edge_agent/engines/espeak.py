@@ -30,6 +30,11 @@ class EspeakSynthesizer:
         """Engine and voice."""
         return f"espeak-ng {self._voice}"
 
+    @property
+    def most_threads(self) -> int | None:
+        """Its process computes on one."""
+        return 1
+
     def load(self) -> None:
         """Check that the command and the voice are there.
 

@@ -37,6 +37,11 @@ class FliteSynthesizer:
         """Engine and voice."""
         return f"flite {self._voice}"
 
+    @property
+    def most_threads(self) -> int | None:
+        """Its process computes on one."""
+        return 1
+
     def load(self) -> None:
         """Check that the command and the voice are there; Flite itself would take another voice in silence.
 

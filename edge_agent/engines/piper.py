@@ -54,6 +54,11 @@ class PiperSynthesizer:
         """Engine and voice."""
         return f"piper {self._path.stem}"
 
+    @property
+    def most_threads(self) -> int | None:
+        """As many as granted: a session for each number."""
+        return None
+
     def load(self) -> None:
         """Load the voice and its settings.
 

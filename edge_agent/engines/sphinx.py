@@ -12,6 +12,7 @@ from edge_agent.engines.sphinx_process import ENGINE, SphinxProcess
 from edge_agent.engines.sphinx_wire import Kind
 from edge_agent.errors import ModelError, RecognitionError
 from edge_agent.events import Transcript, Word
+from edge_agent.hear.asr import RunningCall
 
 if TYPE_CHECKING:
     from edge_agent.audio import AudioChunk
@@ -24,6 +25,9 @@ LANGUAGE = "en"
 """The language of the model in PocketSphinx's wheel."""
 _LOAD_TIMEOUT_S = 90.0
 _SEND_TIMEOUT_S = 5.0
+_ACCEPT_TIMEOUT_S = 10.0
+_SLOWEST_FACTOR = 5.0
+"""A chunk gets so many times its duration on top."""
 _FINISH_TIMEOUT_S = 20.0
 _LONGEST_WORD_S = 1.2
 """Steady noise becomes a word or two that last for seconds; nobody's words take 1.2 s on average."""
@@ -74,7 +78,7 @@ class PocketSphinxRecognizer:
         self._grammar: Grammar | None = None
         self._loaded = False
         self._process: SphinxProcess | None = None
-        self._utterance = 0
+        self._call = RunningCall()
 
     @property
     def name(self) -> str:
@@ -101,30 +105,35 @@ class PocketSphinxRecognizer:
                 "install a Vosk model for the language, or use `edge-agent ask`",
             )
         self._grammar, self._loaded = grammar, True
-        self._ask_to_load()
+        with self._call.running():
+            self._ask_to_load()
 
     def start(self) -> None:
         """Begin an utterance, in a new child if the last one died."""
         if not self._loaded:
             raise RecognitionError(ENGINE, "no grammar was loaded")
-        if self._process is None or not self._process.alive:
-            self._ask_to_load()
-        self._utterance += 1
-        self._send(Kind.START, json.dumps({"utterance": self._utterance}).encode())
+        with self._call.running():
+            if self._process is None or not self._process.alive:
+                self._ask_to_load()
+            self._send(Kind.START)
 
     def accept(self, chunk: AudioChunk) -> Transcript | None:
-        """Hand audio to the child; return the newest partial transcript if another one has come."""
-        self._send(Kind.AUDIO, chunk.pcm)
-        newest = self._drain()
-        return None if newest is None else Transcript(text=newest, final=False)
+        """Have the child decode audio and wait until it has; return a partial transcript where it changed."""
+        with self._call.running():
+            self._send(Kind.AUDIO, chunk.pcm)
+            text = self._answer(Kind.PARTIAL, _ACCEPT_TIMEOUT_S + _SLOWEST_FACTOR * chunk.duration_s)["text"]
+        return None if text is None else Transcript(text=text, final=False)
 
     def finish(self) -> Transcript:
         """End the utterance; wait for the child's readings and weigh them."""
-        self._send(Kind.FINISH)
-        while True:
-            kind, payload = self._receive(_FINISH_TIMEOUT_S)
-            if kind is Kind.FINAL:
-                return self._judged(json.loads(payload))
+        with self._call.running():
+            self._send(Kind.FINISH)
+            readings = self._answer(Kind.FINAL, _FINISH_TIMEOUT_S)
+        return self._judged(readings)
+
+    def stop(self) -> None:
+        """Let the call that runs end within a second, and its child too unless that answers at once."""
+        self._call.stop()
 
     def close(self) -> None:
         """End the child within two seconds."""
@@ -157,15 +166,12 @@ class PocketSphinxRecognizer:
     def _ask_to_load(self) -> None:
         if self._process is None or not self._process.alive:
             self.close()
-            self._process = SphinxProcess()
+            self._process = SphinxProcess(self._call.is_stopped)
         grammar = self._grammar
         texts = None if grammar is None else {"sentences": grammar.sentences, "phrases": grammar.phrases}
         wanted = {"grammar": texts, "cache_dir": str(self.cache_dir) if self.cache_dir else None}
         self._send(Kind.LOAD, json.dumps(wanted).encode(), _LOAD_TIMEOUT_S)
-        kind, payload = self._receive(_LOAD_TIMEOUT_S)
-        while kind is not Kind.LOADED:
-            kind, payload = self._receive(_LOAD_TIMEOUT_S)
-        if hopeless := json.loads(payload)["unpronounceable"]:
+        if hopeless := self._answer(Kind.LOADED, _LOAD_TIMEOUT_S)["unpronounceable"]:
             _log.warning(
                 "%s can't recognise %s: no pronunciation is known; sentences with it are not listened for, say it "
                 "in other words (installing flite teaches most words)",
@@ -181,34 +187,21 @@ class PocketSphinxRecognizer:
             self._process = None
             raise
 
-    def _receive(self, timeout_s: float) -> tuple[Kind, bytes]:
+    def _answer(self, wanted: Kind, timeout_s: float) -> dict[str, Any]:
+        """Wait for the child's one answer to what was sent."""
         process = self._running()
         try:
             kind, payload = process.receive(timeout_s)
         except RecognitionError:
             self._process = None
             raise
-        if kind is Kind.FAILED:
+        content: dict[str, Any] = json.loads(payload)
+        if kind is not wanted:
             self.close()
-            raise RecognitionError(ENGINE, json.loads(payload)["reason"])
-        return kind, payload
+            raise RecognitionError(ENGINE, content.get("reason", f"its process answered {kind.name}"))
+        return content
 
     def _running(self) -> SphinxProcess:
         if self._process is None:
             raise RecognitionError(ENGINE, "its process has ended")
         return self._process
-
-    def _drain(self) -> str | None:
-        """Take every message that has come; return the newest partial text of this utterance."""
-        newest = None
-        process = self._running()
-        try:
-            while (message := process.poll()) is not None:
-                if message[0] is Kind.PARTIAL:
-                    partial = json.loads(message[1])
-                    if partial["utterance"] == self._utterance:
-                        newest = partial["text"]
-        except RecognitionError:
-            self._process = None
-            raise
-        return newest

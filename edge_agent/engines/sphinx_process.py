@@ -10,27 +10,39 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from edge_agent.engines.sphinx_wire import Kind, Unpacker, WireError, pack
 from edge_agent.errors import RecognitionError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ENGINE = "pocketsphinx"
 _PIPE_BYTES = 1_048_576
-"""Half a minute of audio: a decoder that falls behind for a moment does not hold up the caller."""
+"""Half a minute of audio: a chunk is handed over in one go, however long."""
 _READ_BYTES = 65_536
 _CLOSE_S = 1.0
+_LOOK_S = 0.05
+"""Between two looks at whether the call is to stop, while the child does not answer."""
+_GRACE_S = 0.4
+"""A child that answers in time after a stop lives on: a chunk is decoded by then, and a new child costs a load."""
+_TIDY_S = 0.3
+"""Time for a child that is ended to clean up its files."""
 
 
 class SphinxProcess:
     """The child, from its start to its end.
+
+    `is_stopped` tells whether the call that runs is to stop; it is looked at while the child does not answer.
 
     Raises:
         RecognitionError: From every method but `close`, when the child has died, hangs or can't be started; it is
             gone then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_stopped: Callable[[], bool]) -> None:
+        self._is_stopped = is_stopped
         # Not PR_SET_PDEATHSIG: it fires when the thread that started the child ends, and pool threads come and go.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
@@ -84,13 +96,6 @@ class SphinxProcess:
             self._read()
         return message
 
-    def poll(self) -> tuple[Kind, bytes] | None:
-        """Return the next message if one has come."""
-        if (message := self._buffered()) is not None:
-            return message
-        self._read()
-        return self._buffered()
-
     def close(self) -> None:
         """End the child within two seconds. May be called twice."""
         with suppress(OSError):
@@ -122,10 +127,23 @@ class SphinxProcess:
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
         poller = select.poll()
         poller.register(descriptor, event)
-        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        reason = "its process does not answer and was ended"
+        stops = False
+        while not poller.poll(max(0.0, min(_LOOK_S, deadline - time.monotonic())) * 1000):
+            now_s = time.monotonic()
+            if not stops and self._is_stopped():
+                stops, reason, deadline = True, "was stopped", min(deadline, now_s + _GRACE_S)
+            if now_s >= deadline:
+                self._end()
+                raise RecognitionError(ENGINE, reason)
+
+    def _end(self) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(_TIDY_S)
+        except subprocess.TimeoutExpired:
             self._child.kill()
-            self.close()
-            raise RecognitionError(ENGINE, "its process does not answer and was ended")
+        self.close()
 
     def _died(self) -> RecognitionError:
         """Reap the child and say how it ended."""

@@ -15,13 +15,14 @@ class Kind(IntEnum):
     LOAD = 1
     """To the child: `{"grammar": {...} | null, "cache_dir": str | null}`. Answered by LOADED."""
     START = 2
-    """To the child: begin an utterance. `{"utterance": int}` comes back in its PARTIALs."""
+    """To the child: begin an utterance. Not answered."""
     AUDIO = 3
-    """To the child: 16 kHz samples. Answered by PARTIAL, now and then."""
+    """To the child: 16 kHz samples. Answered by PARTIAL when they are decoded."""
     FINISH = 4
     """To the child: end the utterance. Answered by FINAL."""
     LOADED = 10
     PARTIAL = 11
+    """From the child: `{"text": str | null}`, null where there is nothing new to say."""
     FINAL = 12
     FAILED = 13
     """From the child: `{"reason": str}`; it goes on listening to messages."""

@@ -1,7 +1,8 @@
 """The child process that PocketSphinx lives in, because it holds the GIL while it decodes.
 
 Run as `python -m edge_agent.engines.sphinx_worker`; speaks `sphinx_wire` on standard input and output. It ends when its
-input ends, so also when its parent dies; and if a call into PocketSphinx hangs, the kernel's alarm ends it.
+input ends, so also when its parent dies; and if a call into PocketSphinx hangs, the kernel's alarm ends it. SIGTERM
+ends it before its next line of Python, with what it was writing cleaned up.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-from contextlib import ExitStack
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from edge_agent.engines.sphinx_wire import Kind, Unpacker, pack
 
@@ -27,27 +28,29 @@ def main() -> None:
     """Serve until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the parent, which then closes our input
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _leave)
     output = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not get between the messages
-    with ExitStack() as stack:
-        server = _Server(output, stack)
-        unpacker = Unpacker()
-        while data := os.read(0, _READ_BYTES):
-            unpacker.feed(data)
-            while (message := unpacker.next()) is not None:
-                signal.alarm(_HANG_S)
-                server.handle(*message)
-                signal.alarm(0)
+    server = _Server(output)
+    unpacker = Unpacker()
+    while data := os.read(0, _READ_BYTES):
+        unpacker.feed(data)
+        while (message := unpacker.next()) is not None:
+            signal.alarm(_HANG_S)
+            server.handle(*message)
+            signal.alarm(0)
+
+
+def _leave(signal_number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + signal_number)
 
 
 class _Server:
-    def __init__(self, output: int, stack: ExitStack) -> None:
+    def __init__(self, output: int) -> None:
         self._output = output
-        self._stack = stack
         self._decoder: Any = None
         self._since_partial = 0
         self._partial = ""
-        self._utterance = 0
 
     def handle(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.LOAD:
@@ -57,19 +60,23 @@ class _Server:
                 self._send(Kind.FAILED, {"reason": f"{type(error).__name__}: {error}"})
         elif kind is Kind.START:
             self._decoder.start()
-            self._utterance = json.loads(payload)["utterance"]
             self._since_partial, self._partial = 0, ""
         elif kind is Kind.AUDIO:
             self._decoder.accept(payload)
             self._since_partial += len(payload)
-            if self._since_partial >= PARTIAL_EVERY_BYTES:
-                self._since_partial = 0
-                text = self._decoder.partial()
-                if text != self._partial:
-                    self._partial = text
-                    self._send(Kind.PARTIAL, {"utterance": self._utterance, "text": text})
+            self._send(Kind.PARTIAL, {"text": self._new_partial()})
         elif kind is Kind.FINISH:
             self._send(Kind.FINAL, asdict(self._decoder.finish()))
+
+    def _new_partial(self) -> str | None:
+        if self._since_partial < PARTIAL_EVERY_BYTES:
+            return None
+        self._since_partial = 0
+        text: str = self._decoder.partial()
+        if text == self._partial:
+            return None
+        self._partial = text
+        return text
 
     def _load(self, wanted: dict[str, Any]) -> dict[str, Any]:
         from pocketsphinx import get_model_path
@@ -79,15 +86,14 @@ class _Server:
         from edge_agent.grammar import Grammar
 
         model_dir = Path(get_model_path(), "en-us")
-        self._stack.close()
-        grammar = None
-        if wanted["grammar"] is not None:
-            texts = {key: tuple(value) for key, value in wanted["grammar"].items()}
-            cache_dir = Path(wanted["cache_dir"]) if wanted["cache_dir"] else None
-            dictionary = model_dir / "cmudict-en-us.dict"
-            grammar = self._stack.enter_context(compiled(Grammar(**texts), dictionary, cache_dir))
-        self._decoder = UtteranceDecoder(model_dir, grammar)
-        return {"unpronounceable": grammar.unpronounceable if grammar else ()}
+        if wanted["grammar"] is None:
+            self._decoder = UtteranceDecoder(model_dir, None)
+            return {"unpronounceable": ()}
+        texts = {key: tuple(value) for key, value in wanted["grammar"].items()}
+        cache_dir = Path(wanted["cache_dir"]) if wanted["cache_dir"] else None
+        with compiled(Grammar(**texts), model_dir / "cmudict-en-us.dict", cache_dir) as grammar:
+            self._decoder = UtteranceDecoder(model_dir, grammar)  # reads the files whole; they may go then
+            return {"unpronounceable": grammar.unpronounceable}
 
     def _send(self, kind: Kind, content: dict[str, Any]) -> None:
         data = memoryview(pack(kind, json.dumps(content).encode()))

@@ -7,6 +7,7 @@ import json
 import logging
 import random
 from array import array
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from edge_agent.audio import HEAR_RATE_HZ
 from edge_agent.engines.probe import probe
 from edge_agent.errors import ModelError, RecognitionError
 from edge_agent.events import Transcript, Word
+from edge_agent.hear.asr import RunningCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,8 @@ class VoskRecognizer:
         self._audio = bytearray()
         self._partial = ""
         self._unreported_s = 0.0
+        self._call = RunningCall()
+        self._probes = False
 
     @property
     def name(self) -> str:
@@ -94,18 +98,24 @@ class VoskRecognizer:
         if not self._path.is_dir():
             absent = "is not a directory" if self._path.exists() else "no such directory"
             raise ModelError("Vosk model", self._path, absent, _REMEDY)
-        if damage := probe(_PROBE, self._path):
-            self.close()
-            raise ModelError("Vosk model", self._path, damage, _REMEDY)
-        vosk.SetLogLevel(_SILENT)
-        try:
-            self._model = self._model or vosk.Model(str(self._path))
-            self._free = self._recognizer()
-            self._closed = self._close_to(grammar) if grammar else None
-        except Exception as error:  # vosk raises nothing more special
-            self.close()
-            raise RecognitionError(self.name, f"did not start: {error}") from error
-        self.start()
+        with self._call.running():
+            damage = self._probed()
+            self._heed_stop()
+            if damage:
+                self.close()
+                raise ModelError("Vosk model", self._path, damage, _REMEDY)
+            vosk.SetLogLevel(_SILENT)
+            try:
+                self._model = self._model or vosk.Model(str(self._path))
+                self._heed_stop()
+                self._free = self._recognizer()
+                self._closed = self._close_to(grammar) if grammar else None
+            except RecognitionError:
+                raise
+            except Exception as error:  # vosk raises nothing more special
+                self.close()
+                raise RecognitionError(self.name, f"did not start: {error}") from error
+            self.start()
 
     def start(self) -> None:
         """Begin an utterance."""
@@ -152,16 +162,45 @@ class VoskRecognizer:
             RecognitionError: The model is not loaded or Vosk failed.
         """
         recognizer = self._listening()
-        words = [*self._heard, *_words(recognizer.FinalResult(), self._lead_s)]
-        try:
-            return self._judge(words) if self._closed is not None else self._transcript(words, in_grammar=None)
-        finally:
-            self.start()
+        with self._call.running():
+            words = [*self._heard, *_words(recognizer.FinalResult(), self._lead_s)]
+            try:
+                return self._judge(words) if self._closed is not None else self._transcript(words, in_grammar=None)
+            finally:
+                self.start()
+
+    def stop(self) -> None:
+        """End the probe that `load` waits for, or the free decoding in `finish` before its next half second.
+
+        Any other call into Vosk runs to its end: `accept` is short, and loading the model can't be interrupted.
+        """
+        if self._call.stop() and self._probes:
+            self._end_probe()
 
     def close(self) -> None:
         """Free the model."""
         self._closed = self._free = self._model = None
         self._audio.clear()
+
+    def _probed(self) -> str | None:
+        self._probes = True
+        try:
+            self._heed_stop()
+            return probe(_PROBE, self._path)
+        finally:
+            self._probes = False
+
+    def _end_probe(self) -> None:
+        import psutil
+
+        for child in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+                if child.cmdline()[-2:] == [_PROBE, str(self._path)]:
+                    child.kill()
+
+    def _heed_stop(self) -> None:
+        if self._call.is_stopped():
+            raise RecognitionError(self.name, "was stopped")
 
     def _judge(self, words: list[Word]) -> Transcript:
         closed = self._transcript(words, in_grammar=True)
@@ -206,7 +245,8 @@ class VoskRecognizer:
     def _decode_freely(self) -> Transcript:
         recognizer = self._free
         words: list[Word] = []
-        for at in range(0, len(self._audio), HEAR_RATE_HZ):
+        for at in range(0, len(self._audio), HEAR_RATE_HZ):  # half a second each
+            self._heed_stop()
             if self._take(recognizer, bytes(self._audio[at : at + HEAR_RATE_HZ])):
                 words += _words(recognizer.Result(), 0.0)
         return self._transcript([*words, *_words(recognizer.FinalResult(), 0.0)], in_grammar=False)

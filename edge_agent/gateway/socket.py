@@ -6,16 +6,19 @@ import asyncio
 import inspect
 import json
 import logging
+import socket
+import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edge_agent.errors import BadInputError, FaultError
+from edge_agent.errors import BadInputError, FaultError, RateLimitedError
 from edge_agent.gateway.binding import bind, release
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from edge_agent.gateway.places import SocketPlace
+    from edge_agent.runtime.rates import RateLimiter
     from edge_agent.runtime.report import Threads
 
 _log = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ _READ_S = 10.0
 """A connection that asks nothing for so long is closed."""
 _ANSWER_S = 5.0
 _WRITE_S = 5.0
+_CREDENTIALS = struct.Struct("=iII")
+"""unix(7): `struct ucred` is a pid, a uid and a gid."""
 
 
 class Answer(Protocol):
@@ -51,7 +56,13 @@ class _Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
 
 @asynccontextmanager
 async def serve_socket(
-    place: SocketPlace, answer: Answer, threads: Threads, *, read_s: float = _READ_S, answer_s: float = _ANSWER_S
+    place: SocketPlace,
+    answer: Answer,
+    threads: Threads,
+    *,
+    rates: RateLimiter | None = None,
+    read_s: float = _READ_S,
+    answer_s: float = _ANSWER_S,
 ) -> AsyncIterator[None]:
     """Answer at `place` for as long as the context lasts; then close every connection and remove the file.
 
@@ -59,11 +70,14 @@ async def serve_socket(
     `{"ok": false, "error": {"code", "message"}}`. A connection may ask one thing after the other. Eight are served at a
     time. Whatever a client does, others and the service go on.
 
+    Each line, a wrong one too, is charged to the user who opened the connection, in `rates` as `uid N`; over the rate
+    it is answered with `rate_limited`.
+
     Raises:
         SocketError: Another process serves it, or the file can't be made. The service can go on without.
     """
     binding = await threads.run(lambda: bind(place), kind="socket")
-    connections = _Connections(answer, read_s, answer_s)
+    connections = _Connections(answer, rates, read_s, answer_s)
     try:
         server = await asyncio.start_unix_server(connections.accept, sock=binding.listener, limit=_MOST_REQUEST_BYTES)
         _log.info("answers at %s", place.path)
@@ -83,8 +97,9 @@ async def serve_socket(
 class _Connections:
     """The connections that are open."""
 
-    def __init__(self, answer: Answer, read_s: float, answer_s: float) -> None:
+    def __init__(self, answer: Answer, rates: RateLimiter | None, read_s: float, answer_s: float) -> None:
         self._answer = answer
+        self._rates = rates
         self._read_s = read_s
         self._answer_s = answer_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,7 +114,7 @@ class _Connections:
             return
         is_served = self._served < _MOST_CONNECTIONS
         self._served += is_served
-        work = self._serve(reader, writer) if is_served else self._turn_away(writer)
+        work = self._serve(reader, writer, _user_of(writer)) if is_served else self._turn_away(writer)
         task = asyncio.create_task(work, name=f"gateway.socket.{self._made}")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -115,11 +130,11 @@ class _Connections:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s broke", task.get_name(), exc_info=error)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: str) -> None:
         try:
             while (line := await self._read(reader)) is not None:
                 try:
-                    reply: dict[str, object] = {"ok": True, "data": await self._reply(line)}
+                    reply: dict[str, object] = {"ok": True, "data": await self._reply(line, user)}
                     goes_on = True
                 except _Refusal as refusal:
                     reply = _error(refusal.code, refusal.message)
@@ -157,9 +172,14 @@ class _Connections:
             return _Refusal("timeout", f"no request came within {self._read_s:g} s", is_last=True)
         return line
 
-    async def _reply(self, line: bytes | _Refusal) -> object:
+    async def _reply(self, line: bytes | _Refusal, user: str) -> object:
         if isinstance(line, _Refusal):
             raise line
+        if self._rates is not None:
+            try:
+                self._rates.check(user)
+            except RateLimitedError as error:
+                raise _Refusal("rate_limited", str(error)) from error
         request = _parse(line)
         try:
             async with asyncio.timeout(self._answer_s):
@@ -171,6 +191,14 @@ class _Connections:
             raise _Refusal("unknown", str(error)) from error
         except FaultError as error:
             raise _Refusal("failed", str(error)) from error
+
+
+def _user_of(writer: asyncio.StreamWriter) -> str:
+    """Return who opened the connection, as the kernel knows it."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(found)
+    return f"uid {uid}"
 
 
 def _parse(line: bytes) -> dict[str, Any]:

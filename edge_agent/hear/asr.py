@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge_agent.audio import AudioChunk
     from edge_agent.events import Transcript
     from edge_agent.grammar import Grammar
@@ -13,8 +17,9 @@ if TYPE_CHECKING:
 class SpeechRecognizer(Protocol):
     """Turns utterances into text, one at a time.
 
-    Every method blocks and is called on pool `asr`'s one thread, never from the loop. `accept` returns within
-    about one chunk's duration, so that cancelling between two calls is prompt.
+    Every method but `stop` blocks and is called on pool `asr`'s one thread, never from the loop. `accept` returns
+    when the chunk is decoded, within about its duration: who holds cores for the call holds them for all it computes,
+    and cancelling between two calls is prompt.
     """
 
     @property
@@ -51,6 +56,44 @@ class SpeechRecognizer(Protocol):
         """
         ...
 
+    def stop(self) -> None:
+        """Make the call that runs, `load`, `start`, `accept` or `finish`, end soon. Any thread; does not block.
+
+        That call raises RecognitionError, or returns where it was about to; the next `start` or `load` makes the
+        recognizer usable again. Between two calls it does nothing, so that it can't hit the next one.
+        """
+        ...
+
     def close(self) -> None:
         """Free the model and end any process of its own. May be called twice."""
         ...
+
+
+class RunningCall:
+    """What recognizers keep of `stop`: a wish that holds for the call that runs, and for no other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = False
+        self._is_stopped = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Mark a call of the recognizer's thread."""
+        with self._lock:
+            self._runs = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs = self._is_stopped = False
+
+    def stop(self) -> bool:
+        """Wish that the call ends; False where none runs. Any thread."""
+        with self._lock:
+            self._is_stopped = self._runs
+            return self._runs
+
+    def is_stopped(self) -> bool:
+        """Tell whether the call that runs is to end."""
+        return self._is_stopped

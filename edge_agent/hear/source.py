@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from types import TracebackType
 
     from edge_agent.audio import AudioChunk
@@ -47,7 +47,7 @@ class AudioSource(Protocol):
         """
         ...
 
-    def frames(self) -> AsyncIterator[AudioChunk]:
+    def frames(self) -> AsyncGenerator[AudioChunk, None]:
         """Yield frames; a recording ends, its last frame filled up with silence.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from edge_agent.events import EndpointReason
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_WAKE_S = 5.0
+"""A frame takes about a millisecond; beyond this the detector hangs, and hearing starts anew."""
 _RESTING = frozenset({State.IDLE, State.LISTENING})
 _SPEAKING_S = 0.2
 """Speech since the button was pressed that makes a long press a long sentence and not a wish to mute."""
@@ -78,15 +81,16 @@ class Ears:
             DeviceError: The microphone is lost.
         """
         was_resting = False
-        async for frame in source.frames():
-            self._lag_s = 0.0 if frame.captured_at is None else max(0.0, time.monotonic() - frame.captured_at)
-            await self._hear(frame)
-            resting = self._runner.state in _RESTING
-            if resting is not was_resting:
-                was_resting = resting
-                source.rest(resting=resting)
-            if patient and self._runner.state in {State.THINKING, State.SPEAKING}:
-                await self._runner.rested()
+        async with aclosing(source.frames()) as frames:
+            async for frame in frames:
+                self._lag_s = 0.0 if frame.captured_at is None else max(0.0, time.monotonic() - frame.captured_at)
+                await self._hear(frame)
+                resting = self._runner.state in _RESTING
+                if resting is not was_resting:
+                    was_resting = resting
+                    source.rest(resting=resting)
+                if patient and self._runner.state in {State.THINKING, State.SPEAKING}:
+                    await self._runner.rested()
         await self._pass_on(self._endpointer.end(EndpointReason.END_OF_INPUT))
         await self._runner.rested()
 
@@ -134,7 +138,9 @@ class Ears:
             self._lapse(frame.duration_s)
         elif self._wake is not None and self._wake_station is not None:
             detector = self._wake
-            word = await self._wake_station.run(lambda: detector.detect(frame), kind="wake", priority=Priority.HIGH)
+            word = await self._wake_station.run(
+                lambda: detector.detect(frame), kind="wake", priority=Priority.HIGH, timeout_s=_WAKE_S
+            )
             if word is not None:
                 _log.info("wake word %r", word)
                 self._runner.post(Activated(f"wake word {word}"))

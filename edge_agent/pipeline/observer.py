@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.pipeline.turn import State
     from edge_agent.runtime.pressure import PressureState
+
+
+_log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -68,42 +74,44 @@ class SilentObserver:
 
 
 class Observers:
-    """Passes everything on to several observers, in order."""
+    """Passes everything on to several observers, in order. A defect of one costs neither the others nor the turn."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
     def state_changed(self, state: State, *, muted: bool) -> None:
         """Pass on."""
-        for observer in self._observers:
-            observer.state_changed(state, muted=muted)
+        self._pass_on(lambda observer: observer.state_changed(state, muted=muted))
 
     def partial_heard(self, turn_id: int, text: str) -> None:
         """Pass on."""
-        for observer in self._observers:
-            observer.partial_heard(turn_id, text)
+        self._pass_on(lambda observer: observer.partial_heard(turn_id, text))
 
     def heard(self, report: TurnReport) -> None:
         """Pass on."""
-        for observer in self._observers:
-            observer.heard(report)
+        self._pass_on(lambda observer: observer.heard(report))
 
     def sentence_ready(self, turn_id: int, sentence: str) -> None:
         """Pass on."""
-        for observer in self._observers:
-            observer.sentence_ready(turn_id, sentence)
+        self._pass_on(lambda observer: observer.sentence_ready(turn_id, sentence))
 
     def turn_ended(self, report: TurnReport) -> None:
         """Pass on."""
-        for observer in self._observers:
-            observer.turn_ended(report)
+        self._pass_on(lambda observer: observer.turn_ended(report))
 
     def fault(self, message: str) -> None:
         """Pass on."""
-        for observer in self._observers:
-            observer.fault(message)
+        self._pass_on(lambda observer: observer.fault(message))
 
     def pressure_changed(self, pressure: PressureState) -> None:
         """Pass on."""
+        self._pass_on(lambda observer: observer.pressure_changed(pressure))
+
+    def _pass_on(self, tell: Callable[[Observer], None]) -> None:
         for observer in self._observers:
-            observer.pressure_changed(pressure)
+            try:
+                tell(observer)
+            except OSError:
+                raise  # standard output is gone: the command ends, and says so
+            except Exception:  # noqa: BLE001 - to isolate them is the point here; the traceback is in the log
+                _log.exception("%s failed, and is passed over this once", type(observer).__name__)

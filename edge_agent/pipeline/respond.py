@@ -15,7 +15,7 @@ from edge_agent.runtime.pool import Priority
 from edge_agent.runtime.pressure import Rung, allowance
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from edge_agent.events import Transcript
     from edge_agent.pipeline.report import TurnReport
@@ -53,7 +53,7 @@ class Answer:
     """
 
     source: Literal["intent", "llm", "none"]
-    sentences: Callable[[Callable[[], None]], AsyncIterator[str]] | None
+    sentences: Callable[[Callable[[], None]], AsyncGenerator[str, None]] | None
     user_text: str
     intent: str | None = None
     slots: Mapping[str, str | int | float] = field(default_factory=dict)
@@ -66,6 +66,7 @@ class FixedTexts:
     no_model: str
     not_understood: str
     too_strained: str
+    model_is_loading: str
 
 
 class Responder:
@@ -98,6 +99,8 @@ class Responder:
         self._publisher = publisher
         self._answers_the_unclear = answers_the_unclear
         self._last_reply = ""
+        self.model_is_loading = False
+        """Whoever loads the model sets and clears it."""
         self.allowance = allowance(Rung.NORMAL)
         """What the device can afford now; whoever watches the pressure sets it."""
 
@@ -154,14 +157,14 @@ class Responder:
         """Let the model answer; without one, say `otherwise` or that there is none."""
         intent, slots = (match.intent, match.slots) if match else (None, {})
         model = self._model
-        if model is None or not self.allowance.llm:
+        if model is None or self.model_is_loading or not self.allowance.llm:
             source: Literal["intent", "none"] = "intent" if otherwise else "none"
-            spoken = otherwise or (self._texts.no_model if model is None else self._texts.too_strained)
+            spoken = otherwise or self._why_no_model()
             return Answer(source, lambda _note: sentences_of(spoken), text, intent=intent, slots=slots)
 
         most_tokens = self.allowance.answer_tokens(self._most_tokens)
 
-        async def sentences(note_first: Callable[[], None]) -> AsyncIterator[str]:
+        async def sentences(note_first: Callable[[], None]) -> AsyncGenerator[str, None]:
             cutter = SentenceCutter()
             messages = self._history.messages(self._system_prompt, text, hint=hint or None)
             noted = False
@@ -180,6 +183,15 @@ class Responder:
                 yield sentence
 
         return Answer("llm", sentences, text, intent=intent, slots=slots)
+
+    def _why_no_model(self) -> str:
+        if self._model is None:
+            return self._texts.no_model
+        return self._texts.model_is_loading if self.model_is_loading else self._texts.too_strained
+
+    def do_without_model(self) -> None:
+        """The model can't be loaded: from now on it is as if there were none."""
+        self._model = None
 
     def _unclear(self) -> Answer:
         """Noise must not be talked back at; whoever pressed the button or said the wake word wants to know."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.observer import Observer
     from edge_agent.pipeline.respond import Answer, Responder
     from edge_agent.pipeline.turn import Command, Fact
+    from edge_agent.runtime.channel import ChannelStatistics
     from edge_agent.runtime.pools import Station
     from edge_agent.speak.sink import AudioSink
     from edge_agent.speak.tts import SpeechSynthesizer
@@ -84,7 +86,8 @@ class _Turn:
 
     report: TurnReport
     clock: TurnClock = field(default_factory=TurnClock)
-    audio: Channel[AudioChunk] = field(default_factory=lambda: Channel(_UTTERANCE_FRAMES))
+    audio: Channel[AudioChunk] = field(default_factory=lambda: Channel(_UTTERANCE_FRAMES, name="turn.audio"))
+    sentences: Channel[str] = field(default_factory=lambda: Channel(_SENTENCES_AHEAD, name="turn.sentences"))
     task: asyncio.Task[None] | None = None
     sink: AudioSink | None = None
     utterer: Utterer | None = None
@@ -135,6 +138,11 @@ class Runner:
     def muted(self) -> bool:
         """True while the microphone is muted."""
         return self._now.muted
+
+    def channels(self) -> tuple[ChannelStatistics, ...]:
+        """Return the channels of the last turn."""
+        turn = self._turn
+        return () if turn is None else (turn.audio.statistics(), turn.sentences.statistics())
 
     def post(self, fact: Fact) -> None:
         """Tell the state machine a fact and carry out what it says, at once."""
@@ -214,10 +222,12 @@ class Runner:
                 raise  # the agent shuts down
         finally:
             turn.audio.close()
-            if turn.report.endpoint is not None or turn.report.reply is not None:
-                turn.report.timings.done_s = turn.report.timings.done_s or turn.clock.played_out_s()
-                self._observer.turn_ended(turn.report)
-            self.post(TurnEnded(turn.turn_id))
+            try:
+                if turn.report.endpoint is not None or turn.report.reply is not None:
+                    turn.report.timings.done_s = turn.report.timings.done_s or turn.clock.played_out_s()
+                    self._observer.turn_ended(turn.report)
+            finally:
+                self.post(TurnEnded(turn.turn_id))
 
     def _report(self, turn: _Turn, error: Exception) -> None:
         expected = isinstance(error, EdgeAgentError)
@@ -239,15 +249,20 @@ class Runner:
         await self._speak(turn, _only(turn.report.reply or ""))
 
     async def _recognize(self, turn: _Turn) -> Transcript:
+        async with self._stages.asr.hold():
+            return await self._hear_out(turn)
+
+    async def _hear_out(self, turn: _Turn) -> Transcript:
         recognizer, asr = self._stages.recognizer, self._stages.asr
-        await asr.run(recognizer.start, kind="asr.start", timeout_s=_ASR_S)
+        call = partial(asr.run, timeout_s=_ASR_S, stop=recognizer.stop)
+        await call(recognizer.start, kind="asr.start")
         async for frame in turn.audio:
             frames = [frame, *turn.audio.take(_COALESCED_FRAMES - 1)]
             chunk = AudioChunk(b"".join(part.pcm for part in frames), frame.rate_hz)
-            so_far = await asr.run(partial(recognizer.accept, chunk), kind="asr.accept", timeout_s=_ASR_S)
+            so_far = await call(partial(recognizer.accept, chunk), kind="asr.accept")
             if so_far is not None:
                 self._observer.partial_heard(turn.turn_id, so_far.text)
-        transcript = await asr.run(recognizer.finish, kind="asr.finish", priority=Priority.HIGH, timeout_s=_ASR_S)
+        transcript = await call(recognizer.finish, kind="asr.finish", priority=Priority.HIGH)
         endpoint, timings = turn.report.endpoint, turn.report.timings
         if endpoint is not None:
             timings.speech_end_s = endpoint.speech_end_s
@@ -266,15 +281,16 @@ class Runner:
         def note_first_token() -> None:
             report.timings.first_token_s = turn.clock.now_s()
 
-        ahead: Channel[str] = Channel(_SENTENCES_AHEAD)
+        ahead = turn.sentences
 
         async def produce() -> None:
             try:
-                async for sentence in produce_sentences(note_first_token):
-                    sentences.append(sentence)
-                    report.reply = " ".join(sentences)
-                    self._observer.sentence_ready(turn.turn_id, sentence)
-                    await ahead.put(sentence)
+                async with aclosing(produce_sentences(note_first_token)) as produced:
+                    async for sentence in produced:
+                        sentences.append(sentence)
+                        report.reply = " ".join(sentences)
+                        self._observer.sentence_ready(turn.turn_id, sentence)
+                        await ahead.put(sentence)
             finally:
                 ahead.close()
 

@@ -106,7 +106,7 @@ class Utterer:
         return " ".join(sentence for sentence, end_s in self._spoken if end_s <= played_s)
 
 
-async def sentences_of(text: str) -> AsyncIterator[str]:
+async def sentences_of(text: str) -> AsyncGenerator[str, None]:
     """Yield a whole text sentence by sentence, as `Utterer.speak` takes it."""
     cutter = SentenceCutter()
     for sentence in (*cutter.feed(text), *cutter.flush()):

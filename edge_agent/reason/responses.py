@@ -40,6 +40,7 @@ RESPONSE_SLOTS = {
     "not_understood": _slots(),
     "no_model": _slots(),
     "too_strained": _slots(),
+    "model_is_loading": _slots(),
     "status": _slots("uptime", "temperature", "memory", "timers"),
     "status_uptime": _slots("uptime"),
     "status_temperature": _slots("temperature"),

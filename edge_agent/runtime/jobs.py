@@ -126,9 +126,11 @@ class Job:
         self.loop.call_later(_GRACE_S, self._look_after)
 
     def _look_after(self) -> None:
-        if not self.is_over and self._worker is not None:
-            _log.warning("pool %s: %s does not stop; its thread is replaced", self.pool.name, self.kind)
-            self.pool.replace_stuck(self._worker)
+        worker = self._worker
+        # Only where the thread is in this very job: it may rest, and its last thread serve another by now.
+        if not self.is_over and worker is not None and worker.job is self:
+            _log.warning("pool %s: %s does not stop", self.pool.name, self.kind)
+            self.pool.replace_stuck(worker)
 
     def _account(self, outcome: Outcome) -> None:
         """Count how it ended, once."""
@@ -136,7 +138,7 @@ class Job:
         if activity is not None:
             started_s = self._started_s
             wait_s = (time.monotonic() if started_s is None else started_s) - self._submitted_s
-            activity.end(outcome, wait_s, self._run_s)
+            activity.end(outcome, wait_s, None if started_s is None else self._run_s)
 
     def _note_freed(self, at_s: float) -> None:
         if self._stop_asked_s is not None:
@@ -278,6 +280,7 @@ class StepJob(Job, Generic[T]):
         self._items: deque[T] = deque()
         self._error: BaseException | None = None
         self._timed_out_s: float | None = None
+        self._slice_began_s: float | None = None
         self._over = False
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -330,6 +333,7 @@ class StepJob(Job, Generic[T]):
             self._timer.cancel()
         if self._over or self._timed_out_s is not None:
             return
+        self._count_slice()
         self._account(Outcome.CANCELLED)
         self._shut()
         deadline_s = self.loop.time() + _PATIENCE_S
@@ -351,11 +355,12 @@ class StepJob(Job, Generic[T]):
         """Run a slice."""
         self._worker = worker
         while True:
-            began_s = time.monotonic()
+            began_s = self._slice_began_s = time.monotonic()
             if self._started_s is None:
                 self._started_s = began_s
             is_over, error = self._run_slice()
             ended_s = time.monotonic()
+            self._slice_began_s = None
             self._run_s += ended_s - began_s
             if is_over:
                 self._post(self._finish, error, ended_s)
@@ -375,6 +380,8 @@ class StepJob(Job, Generic[T]):
 
     def _run_slice(self) -> tuple[bool, BaseException | None]:
         """Run steps while it may; return whether it is over, and by which error."""
+        if self._stopping:
+            return True, self._close()
         try:
             with self._granted() as granted:
                 while granted and not self._stopping:
@@ -391,10 +398,18 @@ class StepJob(Job, Generic[T]):
                             return False, None
                     if self.pool.is_wanted_by(self.priority):
                         return False, None
-                self._job.close()
         except BaseException as raised:  # noqa: BLE001 - carried to who pulls the job
+            self._close()
             return True, raised
-        return True, PoolClosedError(self.pool.name, self.kind)  # seen where someone still waits
+        return True, self._close()
+
+    def _close(self) -> BaseException:
+        """Close the generator; return what who still waits for it is told."""
+        try:
+            self._job.close()
+        except BaseException as raised:  # noqa: BLE001 - carried to who pulls the job
+            return raised
+        return PoolClosedError(self.pool.name, self.kind)
 
     def _arrive(self, item: Any) -> None:  # noqa: ANN401 - a T
         self._items.append(item)
@@ -412,9 +427,15 @@ class StepJob(Job, Generic[T]):
     def _expire(self, timeout_s: float) -> None:
         if not self._over:
             self._timed_out_s = timeout_s
+            self._count_slice()
             self._account(Outcome.TIMED_OUT)
             self._shut()
             self._changed.set()
+
+    def _count_slice(self) -> None:
+        """Add the slice that runs to the run time, as far as it has come."""
+        if self._slice_began_s is not None:
+            self._run_s += time.monotonic() - self._slice_began_s
 
     def _shut(self) -> None:
         """Have the generator closed: by the running slice, or by one of its own where it waits or rests."""

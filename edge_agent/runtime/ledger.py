@@ -189,6 +189,11 @@ class Claim:
         """Threads granted now; 0 while it is not open or waits."""
         return self._state.held
 
+    def bound(self, most: int | None) -> None:
+        """Ask for `most` threads at the most from now on; None leaves it as it is."""
+        if most is not None:
+            self._state.most = max(1, min(self._state.most, most))
+
     def open(self, stopped: Callable[[], bool]) -> bool:
         """Wait for at least one thread, on the thread that will compute; return False where `stopped` came true.
 

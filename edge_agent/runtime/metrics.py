@@ -56,14 +56,15 @@ class Activity:
         self.active += 1
         self.peak = max(self.peak, self.active)
 
-    def end(self, outcome: Outcome, wait_s: float, run_s: float) -> None:
-        """Count how it ended, how long it waited for a place and how long it was worked on."""
+    def end(self, outcome: Outcome, wait_s: float, run_s: float | None) -> None:
+        """Count how it ended, how long it waited for a place and how long it was worked on; None: not at all."""
         now_s = self._clock()
         self.active -= 1
         self.ended[outcome] += 1
-        self.busy_s += run_s
         self.wait.add(wait_s, now_s)
-        self.run.add(run_s, now_s)
+        if run_s is not None:
+            self.busy_s += run_s
+            self.run.add(run_s, now_s)
 
     def freed(self, after_s: float) -> None:
         """Count how long a piece of work that was to stop still kept its thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import queue
 import threading
 from collections import deque
@@ -94,6 +95,7 @@ class Pool:
         self.niceness, self.affinity, self.idle_s = niceness, affinity, idle_s
         self.metrics = metrics or Metrics()
         self._replaces_stuck = replaces_stuck
+        self.base_niceness = os.getpriority(os.PRIO_PROCESS, 0)
         self._lock = threading.Lock()
         self._queues: tuple[deque[Job], ...] = tuple(deque() for _ in Priority)
         self._passed_over = [0] * len(Priority)
@@ -296,7 +298,9 @@ class Pool:
         while True:
             with self._lock:
                 worker.is_stuck = False
+                worker.job = None
                 if self._able() <= self.most_workers and (job := self._pick()) is not None:
+                    worker.job = job  # under the lock: whoever closes the pool finds it here or in the queue
                     return job
                 if self._closed or self._able() > self.most_workers:
                     self._retire(worker)
@@ -334,16 +338,21 @@ class Pool:
                 job.drop()
 
     def _is_hopeless(self) -> bool:
-        return sum(worker.is_stuck for worker in self._workers) >= _MOST_STUCK
+        with self._lock:
+            return sum(worker.is_stuck for worker in self._workers) >= _MOST_STUCK
 
     def _call_worker(self) -> None:
         """Wake an idle thread for a job that was queued, or start one. Under the lock."""
         self._wake.put(None)
         if self._queued > self._idle and self._able() < self.most_workers:
+            worker = Worker(self, self._made + 1)
+            try:
+                worker.start()
+            except RuntimeError as error:  # no memory, or as many threads as the system allows
+                _log.error("pool %s: no further thread: %s", self.name, error)
+                return
             self._made += 1
-            worker = Worker(self, self._made)
             self._workers.add(worker)
-            worker.start()
 
     def _able(self) -> int:
         return sum(not worker.is_stuck for worker in self._workers)

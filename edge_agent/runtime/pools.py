@@ -11,6 +11,7 @@ from edge_agent.runtime.pool import Pool, Priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from edge_agent.runtime.ledger import Claim
     from edge_agent.runtime.limits import ResourceLimits
@@ -29,7 +30,8 @@ class Pools:
     """One pool for each kind of blocking work.
 
     Attributes:
-        capture: Wake words and sound devices; tiny jobs that are never late.
+        capture: Wake words and the list of sound devices; tiny jobs that are never late. An open device has a pool of
+            its own, since it may hang.
         asr: Recognition; one thread, since a recognizer hears one utterance at a time.
         llm: The language model; one thread, which the engine's own threads join by its claim.
         tts: Synthesis.
@@ -58,15 +60,21 @@ def make_pools(metrics: Metrics, *, little: Collection[int] = (), big: Collectio
     """
     compute = big or None
     return Pools(
-        capture=Pool(
-            "capture", most_workers=2, niceness=_CAPTURE_NICENESS, affinity=little or None, idle_s=60.0, metrics=metrics
+        capture=Pool("capture", niceness=_CAPTURE_NICENESS, affinity=little or None, idle_s=60.0, metrics=metrics),
+        # An engine serves one job at a time: a second thread could only be refused. What waits behind a job that hangs
+        # times out.
+        asr=Pool("asr", depth=256, affinity=compute, idle_s=60.0, replaces_stuck=False, metrics=metrics),
+        llm=Pool(
+            "llm", depth=16, niceness=_BEHIND, affinity=compute, idle_s=60.0, replaces_stuck=False, metrics=metrics
         ),
-        asr=Pool("asr", depth=256, affinity=compute, idle_s=60.0, metrics=metrics),
-        llm=Pool("llm", depth=16, niceness=_BEHIND, affinity=compute, idle_s=60.0, metrics=metrics),
-        tts=Pool("tts", depth=32, niceness=1, affinity=compute, idle_s=60.0, metrics=metrics),
+        tts=Pool("tts", depth=32, niceness=1, affinity=compute, idle_s=60.0, replaces_stuck=False, metrics=metrics),
         file_io=Pool("file_io", most_workers=4, depth=256, niceness=_BEHIND, metrics=metrics),
         general=Pool("general", most_workers=4, depth=256, metrics=metrics),
     )
+
+
+_LEAVING_S = 1.5
+"""All pools close side by side; the process has five seconds from SIGTERM to its end."""
 
 
 @asynccontextmanager
@@ -78,7 +86,7 @@ async def open_pools(
     try:
         yield pools
     finally:
-        await asyncio.gather(*(pool.close() for pool in pools))
+        await asyncio.gather(*(pool.close(_LEAVING_S) for pool in pools))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,13 @@ class Station:
         """Run a call there, as `Pool.run` does."""
         return await self.pool.run(call, kind=kind, priority=priority, timeout_s=timeout_s, stop=stop, claim=self.claim)
 
+    def hold(self) -> AbstractAsyncContextManager[None]:
+        """Have the engine for oneself for as long as the context lasts.
+
+        Entering raises `LimitBusyError` where it did not come free.
+        """
+        return nullcontext() if self.limits is None else self.limits.hold(self.resource, timeout_s=self.patience_s)
+
     async def steps(
         self,
         job: Generator[T, None, None],
@@ -124,10 +139,9 @@ class Station:
         Raises:
             LimitBusyError: The engine did not come free.
         """
-        place = nullcontext() if self.limits is None else self.limits.hold(self.resource, timeout_s=self.patience_s)
         running = self.pool.steps(
             job, kind=kind, priority=priority, timeout_s=timeout_s, stop=stop, claim=self.claim, ahead=ahead
         )
-        async with place, aclosing(running) as steps:
+        async with self.hold(), aclosing(running) as steps:
             async for item in steps:
                 yield item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -133,7 +134,9 @@ async def run_isolated(work: Coroutine[Any, Any, None], name: str, metrics: Metr
         await asyncio.wait({task})
     except asyncio.CancelledError:
         task.cancel()
-        await asyncio.wait({task})
+        while not task.done():  # a second cancellation must not leave it behind
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         if not task.cancelled() and (late := task.exception()) is not None:
             _log.error("%s failed while it was ended", name, exc_info=late)
         raise

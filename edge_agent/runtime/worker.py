@@ -74,9 +74,8 @@ class Worker:
         self._settle_in()
         while (job := self._pool.take(self)) is not None:
             began_s = self._since_s = time.monotonic()
-            self.job = job
             job.execute(self)
-            self.job = job = None
+            job = None
             self._jobs += 1
             self._busy_s += time.monotonic() - began_s
             self._cpu_s = time.thread_time()
@@ -86,7 +85,7 @@ class Worker:
         pool, thread = self._pool, threading.get_native_id()
         if pool.niceness:
             try:
-                os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, 0) + pool.niceness)
+                os.setpriority(os.PRIO_PROCESS, thread, pool.base_niceness + pool.niceness)
             except PermissionError:
                 _log.debug("%s: niceness %+d is not allowed here", self.name, pool.niceness)
         if pool.affinity:

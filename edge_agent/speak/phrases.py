@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from edge_agent.runtime.channel import ChannelStatistics
     from edge_agent.runtime.pool import Pool
 
 __all__ = ["PhraseCache", "PhraseKey", "PhraseStatistics"]
@@ -96,7 +97,7 @@ class PhraseCache:
         self._size_bytes = 0
         self._files = PhraseFiles(directory, disk_bytes) if directory is not None else None
         self._pool = pool
-        self._to_save: Channel[PhraseKey] = Channel(_UNSAVED, on_full="drop_oldest")
+        self._to_save: Channel[PhraseKey] = Channel(_UNSAVED, on_full="drop_oldest", name="phrases")
         self._hits = self._disk_hits = self._misses = 0
         self._evicted = self._too_large = self._unsaved = self._disk_failures = 0
         self._last_failure = ""
@@ -148,6 +149,11 @@ class PhraseCache:
     def close(self) -> None:
         """Write nothing that is put from now on."""
         self._to_save.close()
+
+    @property
+    def channel(self) -> ChannelStatistics:
+        """Sentences that wait for the disk."""
+        return self._to_save.statistics()
 
     def statistics(self) -> PhraseStatistics:
         """Return the cache's figures."""

@@ -18,6 +18,11 @@ class SpeechSynthesizer(Protocol):
         """Engine and voice, for people and logs."""
         ...
 
+    @property
+    def most_threads(self) -> int | None:
+        """Compute threads that it can make use of; None: as many as it is granted."""
+        ...
+
     def load(self) -> None:
         """Load the voice. May be called again.
 

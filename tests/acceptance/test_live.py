@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import pytest
 from commands import CommandLine, isolated
 from pulse_rig import PulseRig
@@ -83,7 +85,7 @@ class Agent:
 
 
 @contextmanager
-def running(rig: PulseRig, home: Path, config: str) -> Iterator[Agent]:
+def running(rig: PulseRig, home: Path, config: str, **variables: str) -> Iterator[Agent]:
     """Run the agent on the rig's sound system; leaving ends it, whatever happened."""
     (home / "config.toml").write_text(config, encoding="utf-8")
     process = subprocess.Popen(
@@ -91,7 +93,7 @@ def running(rig: PulseRig, home: Path, config: str) -> Iterator[Agent]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=isolated(home, rig.sound_env),
+        env=isolated(home, {**rig.sound_env, **variables}),
         cwd=home,
     )
     agent = Agent(process)
@@ -152,6 +154,49 @@ def test_sigterm_ends_it_in_the_middle_of_an_answer(
         status, took_s = agent.stop()
     assert status == 0
     assert took_s < 5
+
+
+@pytest.mark.parametrize("after_s", [0.2, 0.6, 1.0, 1.4])
+def test_sigterm_ends_it_while_it_starts(pulse_rig: PulseRig, command_line: CommandLine, after_s: float) -> None:
+    """Whatever it is loading at that moment: gone within 5 s, with status 0 and nothing left."""
+    with running(pulse_rig, command_line.home, CONFIG) as agent:
+        time.sleep(after_s)
+        children = psutil.Process(agent.process.pid).children(recursive=True)
+        status, took_s = agent.stop()
+    assert status == 0, agent.log
+    assert took_s < 5
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert not any("Traceback" in line for line in agent.log)
+
+
+def test_status_tells_how_the_service_is_doing(
+    pulse_rig: PulseRig, command_line: CommandLine, speech_dir: Path
+) -> None:
+    """`edge-agent status --json` beside a running service: what it heard, with which engines, and the report."""
+    with (
+        tempfile.TemporaryDirectory(prefix="edge") as runtime,  # a socket's path is short, pytest's directories are not
+        running(pulse_rig, command_line.home, CONFIG, XDG_RUNTIME_DIR=runtime) as agent,
+    ):
+        agent.wait_for_log("listening to")
+        pulse_rig.play(speech_dir / "home" / "set_timer.wav")
+        agent.wait_for_turns(1)
+        done = command_line.run("status", "--json", env={"XDG_RUNTIME_DIR": runtime})
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        shown = command_line.run("status", env={"XDG_RUNTIME_DIR": runtime})
+        assert shown.returncode == 0, shown.stderr
+        assert agent.stop()[0] == 0
+    assert found["counters"]["turns"] == 1
+    assert found["counters"]["answered_by_intent"] == 1
+    assert found["engines"]["asr"].startswith("pocketsphinx")
+    assert found["audio"]["frames_lost"] == 0
+    report = found["report"]
+    assert {pool["name"] for pool in report["pools"]} >= {"capture", "asr", "llm", "tts", "file_io", "general"}
+    assert {claim["name"] for claim in report["cores"]["claims"]} == {"asr", "tts", "llm"}
+    assert {channel["name"] for channel in report["channels"]} >= {"microphone", "turn.audio", "phrases"}
+    assert any(work["kind"] == "asr.finish" and work["completed"] == 1 for work in report["work"])
+    assert report["cores"]["held"] <= report["cores"]["cores"]
+    assert "pocketsphinx" in shown.stdout
 
 
 def test_the_microphone_is_unplugged_and_comes_back(

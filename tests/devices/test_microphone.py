@@ -99,7 +99,7 @@ async def test_a_late_consumer_loses_the_oldest_frames_and_is_told(sound_system:
                 await asyncio.sleep(0.05)
         frames = microphone.frames()
         first = await anext(frames)
-        await frames.aclose()  # type: ignore[attr-defined]
+        await frames.aclose()
         assert first.captured_at is not None
         assert first.captured_at > opened_at
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,13 +96,10 @@ def test_commands_are_heard(recognizer: PocketSphinxRecognizer, speak: Callable[
 
 
 def test_partials_come_while_speech_goes_on(recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes]) -> None:
-    """At the pace of speech, the transcript grows before the utterance ends."""
+    """The transcript grows before the utterance ends, with the very chunks that make it grow."""
     recognizer.start()
-    partials = []
-    for chunk in frames(speak("set a timer for twenty five minutes")):
-        if partial := recognizer.accept(chunk):
-            partials.append(partial)
-        time.sleep(chunk.duration_s)
+    chunks = frames(speak("set a timer for twenty five minutes"))
+    partials = [partial for chunk in chunks if (partial := recognizer.accept(chunk))]
     recognizer.finish()
     assert len(partials) >= 3
     assert all(not partial.final and partial.confidence is None for partial in partials)
@@ -194,6 +192,113 @@ def test_a_hung_child_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     recognizer.start()
     assert recognizer.finish().text == ""
+    recognizer.close()
+
+
+def test_audio_is_decoded_when_accept_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the child, within a bound: what the child computes is computed during the call."""
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(GRAMMAR)
+    recognizer.start()
+    hung = recognizer.child_pid
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)
+    monkeypatch.setattr("edge_agent.engines.sphinx._ACCEPT_TIMEOUT_S", 0.05)
+    with pytest.raises(RecognitionError, match="does not answer"):
+        recognizer.accept(silence(0.02, HEAR_RATE_HZ))
+    assert not psutil.pid_exists(hung)
+    recognizer.close()
+
+
+def stopped(recognizer: PocketSphinxRecognizer, call: Callable[[], object]) -> BaseException | None:
+    """Make a call on another thread, stop it until it ends, and return its error."""
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(call)
+        while not running.done():
+            recognizer.stop()
+            time.sleep(0.002)
+        return running.exception()
+
+
+@pytest.mark.parametrize("call", ["load", "start", "accept", "finish"])
+def test_stop_ends_a_call_and_its_child(
+    speak: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The call that waits for a hung child fails soon, and the next utterance is heard by another one."""
+    monkeypatch.setattr("edge_agent.engines.sphinx_process._GRACE_S", 0.01)
+    monkeypatch.setattr("edge_agent.engines.sphinx_process._TIDY_S", 0.01)
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(GRAMMAR)
+    recognizer.start()
+    hung = recognizer.child_pid
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)
+    if call == "start":  # it waits only where it loads
+        os.kill(hung, signal.SIGKILL)
+        psutil.Process(hung).wait(BOUND_S)
+    calls: dict[str, Callable[[], object]] = {
+        "load": lambda: recognizer.load(GRAMMAR),
+        "start": recognizer.start,
+        "accept": lambda: recognizer.accept(silence(0.2, HEAR_RATE_HZ)),
+        "finish": recognizer.finish,
+    }
+    began_s = time.monotonic()
+    error = stopped(recognizer, calls[call])
+    assert time.monotonic() - began_s < BOUND_S
+    assert isinstance(error, RecognitionError)
+    assert "was stopped" in str(error)
+    assert not psutil.pid_exists(hung)
+    assert recognizer.child_pid is None
+    assert hear(recognizer, speak("never mind")).text == "never mind"
+    recognizer.close()
+
+
+def test_a_call_that_answers_in_time_survives_a_stop(recognizer: PocketSphinxRecognizer) -> None:
+    """The child lives on, and the wish to stop is forgotten with the call."""
+    child = recognizer.child_pid
+    recognizer.start()
+    assert stopped(recognizer, lambda: recognizer.accept(silence(0.2, HEAR_RATE_HZ))) is None
+    recognizer.stop()
+    recognizer.accept(silence(0.2, HEAR_RATE_HZ))
+    assert recognizer.finish().text == ""
+    assert recognizer.child_pid == child
+
+
+def test_a_stop_between_two_calls_is_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a call that takes long is not hit by a stop from before it."""
+    monkeypatch.setattr("edge_agent.engines.sphinx_process._GRACE_S", 0.0)
+    monkeypatch.setattr("edge_agent.engines.sphinx_process._LOOK_S", 0.001)
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.stop()
+    recognizer.load(GRAMMAR)
+    recognizer.close()
+
+
+def test_a_stopped_compilation_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was half compiled is cleaned up by the child that is ended."""
+    monkeypatch.setattr("edge_agent.engines.sphinx_process._GRACE_S", 0.0)
+    monkeypatch.setattr("edge_agent.engines.sphinx_process._TIDY_S", BOUND_S)
+    words = "turn on off the lamp set a timer for ten minutes stop music what time is it never mind".split()  # noqa: SIM905
+    source = random.Random(5)
+    grammar = Grammar(tuple({" ".join(source.choices(words, k=8)) for _ in range(20_000)}))
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en", tmp_path)
+    with ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(recognizer.load, grammar)
+        while not loading.done():
+            if any(tmp_path.glob("sphinx-new-*/grammar")):
+                recognizer.stop()
+            time.sleep(0.002)
+    with pytest.raises(RecognitionError, match="was stopped"):
+        loading.result()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loaded_grammar_needs_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left to clean up where the child is killed later."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    recognizer = PocketSphinxRecognizer(PocketSphinxConfig(), "en")
+    recognizer.load(Grammar(("yes", "no")))
+    assert list(tmp_path.iterdir()) == []
     recognizer.close()
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk
@@ -17,7 +20,7 @@ from edge_agent.errors import ModelError, RecognitionError
 from edge_agent.grammar import Grammar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edge_agent.events import Transcript
@@ -173,6 +176,32 @@ def test_unknown_words_are_named_once_and_left_out(
     assert capfd.readouterr().err == ""
 
 
+def stopped(recognizer: VoskRecognizer, call: Callable[[], object]) -> BaseException | None:
+    """Make a call on another thread, stop it until it ends, and return its error."""
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(call)
+        while not running.done():
+            recognizer.stop()
+            time.sleep(0.002)
+        return running.exception()
+
+
+def test_stop_ends_the_free_decoding(recognizer: VoskRecognizer, speech_dir: Path) -> None:
+    """The utterance is lost, the next ones are heard; a stop between two calls is for neither."""
+    recognizer.load(_HOME)
+    recognizer.start()
+    quiet = AudioChunk(bytes(2 * HEAR_RATE_HZ), HEAR_RATE_HZ)
+    recognizer.accept(quiet)
+    error = stopped(recognizer, recognizer.finish)
+    assert isinstance(error, RecognitionError)
+    assert "was stopped" in str(error)
+    recognizer.stop()
+    recognizer.accept(quiet)
+    assert recognizer.finish().in_grammar is False
+    transcript, _ = hear(recognizer, speech_dir / "home" / "set_timer.wav")
+    assert transcript.text == "set a timer for ten minutes"
+
+
 def test_audio_of_another_rate_is_refused(recognizer: VoskRecognizer) -> None:
     """It would be heard as something else."""
     recognizer.load(_HOME)
@@ -205,6 +234,22 @@ def damaged(model: Path, place: Path, name: str, keep: float | None) -> Path:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(content[: int(len(content) * keep)])
     return place
+
+
+def test_stop_ends_the_probe_of_a_model(model: Path, tmp_path: Path, speech_dir: Path) -> None:
+    """Nothing is held against the model: it is loaded the next time."""
+    place = damaged(model, tmp_path / "model", "graph/Gr.fst", 1.0)
+    recognizer = VoskRecognizer(VoskConfig(), place)
+    error = stopped(recognizer, lambda: recognizer.load(_HOME))
+    assert isinstance(error, RecognitionError)
+    assert "was stopped" in str(error)
+    assert not any(str(place) in child.cmdline() for child in psutil.Process().children())
+    with pytest.raises(RecognitionError, match="not loaded"):
+        recognizer.finish()
+    recognizer.load(_HOME)
+    transcript, _ = hear(recognizer, speech_dir / "home" / "set_timer.wav")
+    assert transcript.text == "set a timer for ten minutes"
+    recognizer.close()
 
 
 def refusal(place: Path) -> str:

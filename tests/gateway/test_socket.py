@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,13 +23,17 @@ from edge_agent.gateway.client import ask_service
 from edge_agent.gateway.places import SocketPlace
 from edge_agent.gateway.socket import _parse, _Refusal, serve_socket
 from edge_agent.runtime.pool import Pool
+from edge_agent.runtime.rates import RateLimiter
 
 
 class Serve(Protocol):
     """Serves for as long as the context lasts."""
 
     def __call__(
-        self, answer: Callable[[dict[str, Any]], object | Awaitable[object]], **bounds: float
+        self,
+        answer: Callable[[dict[str, Any]], object | Awaitable[object]],
+        rates: RateLimiter | None = None,
+        **bounds: float,
     ) -> AbstractAsyncContextManager[Path]:
         """Serve with `answer`."""
         ...
@@ -48,10 +53,12 @@ def serve(tmp_path: Path, pool: Pool) -> Serve:
 
     @asynccontextmanager
     async def serving(
-        answer: Callable[[dict[str, Any]], object | Awaitable[object]], **bounds: float
+        answer: Callable[[dict[str, Any]], object | Awaitable[object]],
+        rates: RateLimiter | None = None,
+        **bounds: float,
     ) -> AsyncIterator[Path]:
         path = tmp_path / "run" / "s"
-        async with serve_socket(SocketPlace(path, 0o600, None), answer, pool, **bounds):
+        async with serve_socket(SocketPlace(path, 0o600, None), answer, pool, rates=rates, **bounds):
             yield path
         assert list(path.parent.iterdir()) == []
         assert serving_tasks() == []
@@ -280,6 +287,70 @@ async def test_who_does_not_read_is_dropped(serve: Serve, monkeypatch: pytest.Mo
             while part := await asyncio.get_running_loop().sock_recv(lazy, 1 << 20):
                 received += len(part)
             assert 0 < received < 8_000_000
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        """Return the seconds."""
+        return self.now_s
+
+
+async def test_who_asks_too_often_is_told_so(serve: Serve) -> None:
+    """The connection stays usable, another one does not help the same user, and time does."""
+    clock = Clock()
+    rates = RateLimiter("socket", burst=3, per_s=2, clock=clock)
+    async with serve(echo, rates) as path, connected(path) as peer, connected(path) as other:
+        for _ in range(3):
+            await peer.tell(b'{"n": 1}\n')
+            assert (await peer.hear())["ok"]
+        for one in (peer, other):
+            await one.tell(b'{"n": 2}\n')
+            assert await one.hear() == {
+                "ok": False,
+                "error": {
+                    "code": "rate_limited",
+                    "message": f"socket: 'uid {os.getuid()}' asks too often; again in 0.5 s",
+                },
+            }
+        with pytest.raises(ServiceError, match="asks too often"):
+            await asyncio.to_thread(ask_service, path, {"n": 3})
+        clock.now_s += 0.5
+        await other.tell(b'{"n": 4}\n')
+        assert await other.hear() == {"ok": True, "data": {"n": 4}}
+        await peer.tell(b'{"n": 5}\n')
+        assert (await peer.hear())["error"]["code"] == "rate_limited"
+    statistics = rates.statistics()
+    assert (statistics.identities, statistics.allowed, statistics.refused) == (1, 4, 4)
+
+
+async def test_nonsense_is_charged_too(serve: Serve) -> None:
+    """Else it would be the cheap way to keep the service busy; over the rate it is not even parsed."""
+    rates = RateLimiter("socket", burst=2, per_s=1, clock=lambda: 0.0)
+    async with serve(echo, rates) as path, connected(path) as peer:
+        await peer.tell(b"nonsense\n" * 3)
+        codes = [(await peer.hear())["error"]["code"] for _ in range(3)]
+        assert codes == ["bad_request", "bad_request", "rate_limited"]
+
+
+async def test_each_user_has_a_rate_of_their_own(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who asks too often keeps nobody else out."""
+    users = iter(("uid 1000", "uid 1001"))
+    monkeypatch.setattr(gateway_socket, "_user_of", lambda _writer: next(users))
+    async with (
+        serve(echo, RateLimiter("socket", burst=1, per_s=1, clock=lambda: 0.0)) as path,
+        AsyncExitStack() as stack,
+    ):
+        eager = await stack.enter_async_context(connected(path))
+        await eager.tell(b"{}\n{}\n")
+        assert [(await eager.hear())["ok"], (await eager.hear())["ok"]] == [True, False]
+        calm = await stack.enter_async_context(connected(path))
+        await calm.tell(b"{}\n")
+        assert (await calm.hear())["ok"]
 
 
 async def test_closing_ends_connections_that_are_open(serve: Serve) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ from edge_agent.config.audio import EndpointConfig
 from edge_agent.errors import RecognitionError
 from edge_agent.events import EndpointReason, Transcript
 from edge_agent.pipeline.ears import Ears
+from edge_agent.pipeline.observer import Observers
+from edge_agent.pipeline.report import TurnReport
+from edge_agent.pipeline.respond import Answer
 from edge_agent.pipeline.run import Runner, Stages
 from edge_agent.pipeline.turn import Conversation, Mode, State
 from edge_agent.runtime.pool import Pool
@@ -266,3 +270,92 @@ async def test_cancelling_from_outside_ends_a_turn_in_the_middle() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_nothing_of_a_cut_off_answer_is_left_open() -> None:
+    """Cut off while the answer is ahead of the voice: its generator is closed before the turn has ended."""
+    closed: list[str] = []
+
+    class Endless(ScriptedResponder):
+        """Answers without end."""
+
+        async def answer(self, transcript: Transcript) -> Answer:
+            async def produce(note_first: Callable[[], None]) -> AsyncGenerator[str, None]:
+                try:
+                    while True:
+                        yield "word."
+                finally:
+                    closed.append("closed")
+
+            return Answer("llm", produce, transcript.text)
+
+    async with scene(ScriptedRecognizer(*heard("x")), Endless(), held=True) as it:
+        listening = asyncio.create_task(it.hear(UTTERANCE))
+        await until(lambda: len(it.notebook.sentences) >= 5)
+        it.runner.interrupt("test")
+        await listening
+        assert closed == ["closed"]
+
+
+async def test_a_defect_costs_its_turn_only(caplog: pytest.LogCaptureFixture) -> None:
+    """What nobody expected is reported, with its traceback in the log, and the next utterance is answered."""
+    script: list[Transcript | Exception] = [ZeroDivisionError("scripted"), *heard("again")]
+    async with scene(ScriptedRecognizer(*script), ScriptedResponder(["fine."])) as it:
+        await it.hear(UTTERANCE * 2)
+    assert it.notebook.faults == ["turn 1 failed: ZeroDivisionError: scripted"]
+    assert "Traceback" in caplog.text
+    assert it.notebook.turns[1].reply == "fine."
+
+
+async def test_an_observer_with_a_defect_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    """The others are told, the turn ends, and the next one is heard."""
+
+    class Defective(Notebook):
+        """Fails at the end of each turn."""
+
+        def turn_ended(self, report: TurnReport) -> None:
+            raise ZeroDivisionError
+
+    observers = Observers(Defective(), notebook := Notebook())
+    asr, tts = Pool("asr"), Pool("tts")
+    recognizer, responder = ScriptedRecognizer(*heard("one", "two")), ScriptedResponder(["a."], ["b."])
+    stages = Stages(recognizer, Station(asr), responder, CountingSynthesizer(), Station(tts), lend(HeldSpeaker()))  # type: ignore[arg-type]
+    async with Runner(stages, Conversation.begin("always"), observers) as runner:
+        ears = Ears(runner, MarkedVad(), EndpointConfig(), listen_s=6.0)
+        await ears.listen(DiagramSource(UTTERANCE * 2), patient=True)
+    await asr.close()
+    await tts.close()
+    assert [turn.heard for turn in notebook.turns] == ["one", "two"]
+    assert "Defective failed" in caplog.text
+
+
+async def test_cutting_in_while_recognition_is_slow_loses_nothing() -> None:
+    """The button is pressed while the last words are still being recognized: that stops, and what comes is heard."""
+
+    class Slow(ScriptedRecognizer):
+        """Takes its time over the first utterance, until it is stopped."""
+
+        def __init__(self, *script: Transcript | Exception) -> None:
+            super().__init__(*script)
+            self.finishing, self.stopped = threading.Event(), threading.Event()
+
+        def finish(self) -> Transcript:
+            if not self.finishing.is_set():
+                self.finishing.set()
+                assert self.stopped.wait(10)
+                raise RecognitionError("scripted", "was stopped")
+            return super().finish()
+
+        def stop(self) -> None:
+            self.stopped.set()
+
+    recognizer = Slow(*heard("the second"))
+    async with scene(recognizer, ScriptedResponder(["yes."]), mode="button") as it:
+        it.ears.press()
+        listening = asyncio.create_task(it.hear("#" * 20, it.ears.release, "." * 5))
+        assert await asyncio.to_thread(recognizer.finishing.wait, 10)
+        it.ears.press()
+        await listening
+        await it.hear("#" * 20, it.ears.release, "." * 5)
+    assert [turn.heard for turn in it.notebook.turns if turn.heard is not None] == ["the second"]
+    assert it.notebook.faults == []

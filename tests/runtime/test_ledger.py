@@ -20,6 +20,16 @@ def test_nobody_wants_more_than_there_is() -> None:
     assert CoreLedger(4, 1).claim("llm", Rank.REASONING, 64).most == 3
 
 
+def test_a_claim_can_be_bound() -> None:
+    """An engine that uses one thread asks for one; it never asks for more than it was entered with."""
+    claim = CoreLedger(4).claim("tts", Rank.SPEAKING, 2)
+    claim.bound(None)
+    assert claim.most == 2
+    claim.bound(1)
+    claim.bound(3)
+    assert claim.most == 1
+
+
 def test_a_waiting_claim_is_woken_when_a_core_comes_free() -> None:
     """The higher rank waits for the step that runs, then computes; the lower one goes on afterwards."""
     ledger = CoreLedger(1)

@@ -574,3 +574,70 @@ async def test_statistics_tell_what_runs() -> None:
         assert activity.ended[Outcome.COMPLETED] == 1
         assert activity.run.percentile(0.5) is not None
         assert pool.statistics().threads[0].jobs == 1
+
+
+async def test_a_resting_job_is_closed_while_its_claim_is_held_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the thread, closes without the claim, and nobody is taken for stuck because of it."""
+    monkeypatch.setattr("edge_agent.runtime.jobs._GRACE_S", 0.005)
+    claim = CoreLedger(1).claim("engine", Rank.REASONING, 1)
+    async with open_pool() as pool:
+        gate, closed = Gate(), list[str]()
+        resting = pool.steps(count_to(9, closed), claim=claim)
+        assert await anext(resting) == 0
+        busy = asyncio.create_task(pool.run(gate, claim=claim))
+        await gate.running()
+        leaving = asyncio.create_task(resting.aclose())
+        await asyncio.sleep(0.03)
+        assert pool.statistics().stuck == 0
+        gate.open()
+        await asyncio.gather(busy, leaving)
+        assert closed == ["edge-test-1"]
+
+
+async def test_a_pool_whose_engine_serves_one_never_replaces_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits behind a job that hangs waits for it, and is served when it comes back."""
+    monkeypatch.setattr("edge_agent.runtime.jobs._GRACE_S", 0.005)
+    async with open_pool(replaces_stuck=False) as pool:
+        gate = Gate()
+        with pytest.raises(JobTimeoutError):
+            await pool.run(gate, timeout_s=0.01)
+        waiting = asyncio.create_task(pool.run(lambda: threading.current_thread().name))
+        await asyncio.sleep(0.03)
+        assert not waiting.done()
+        gate.open()
+        assert await waiting == "edge-test-1"
+
+
+async def test_a_thread_that_cannot_be_started_costs_no_later_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has no thread to give: the job waits, and runs with the next one that comes."""
+    start = threading.Thread.start
+    refusals = [1]
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("edge-test") and refusals:
+            refusals.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    async with open_pool() as pool:
+        first = asyncio.create_task(pool.run(lambda: 1))
+        await asyncio.sleep(0)
+        assert await pool.run(lambda: 2) == 2
+        assert await first == 1
+
+
+async def test_a_job_that_never_ran_counts_no_run_time() -> None:
+    """Else cancelled jobs would make the pool look fast."""
+    async with open_pool() as pool:
+        gate = Gate()
+        first = asyncio.create_task(pool.run(gate))
+        await gate.running()
+        second = asyncio.create_task(pool.run(int, kind="second"))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait({second})
+        gate.open()
+        await first
+        activity = pool.metrics.activity("test", "second")
+        assert (activity.ended[Outcome.CANCELLED], activity.wait.count, activity.run.count) == (1, 1, 0)

@@ -1,0 +1,117 @@
+"""The brain answers while its language model is still on the way, and without one that can't be loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from doubles import Notebook
+
+from edge_agent.app.brain import Brain, RememberedVolume, open_brain
+from edge_agent.app.chores import Chores
+from edge_agent.app.core import open_core
+from edge_agent.app.live import _load_model
+from edge_agent.app.places import Places
+from edge_agent.config.schema import Config
+from edge_agent.errors import GenerationError
+from edge_agent.reason.llm import ChatMessage
+
+
+class SlowModel:
+    """Loads when it is let, or fails to."""
+
+    name = "slow"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.go_on = threading.Event()
+        self._error = error
+        self.closed = False
+
+    def load(self) -> None:
+        """Wait; bounded."""
+        assert self.go_on.wait(10)
+        if self._error is not None:
+            raise self._error
+
+    def generate(
+        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None
+    ) -> Generator[str, None, None]:
+        """Answer."""
+        yield "Well."
+
+    def warm(self, messages: Sequence[ChatMessage]) -> Generator[None, None, None]:
+        """Nothing to warm."""
+        yield
+
+    def stop(self, job: Generator[object, None, None] | None = None) -> None:
+        """Steps are short."""
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+@asynccontextmanager
+async def think(
+    model: SlowModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Brain, Chores]]:
+    """Open a brain with this model."""
+    monkeypatch.setattr("edge_agent.app.brain.build_model", lambda *_: cast("Any", model))
+    config, places = Config(), Places(models=tmp_path, cache=tmp_path, state=tmp_path)
+    async with open_core(config) as core, open_brain(config, places, core, volume=RememberedVolume(50)) as brain:
+        yield brain, Chores(core, brain)
+
+
+async def ask(brain: Brain, text: str) -> tuple[str, str]:
+    """Return who answers and what."""
+    answer = await brain.responder.answer_text(text)
+    assert answer.sentences is not None
+    return answer.source, " ".join([sentence async for sentence in answer.sentences(lambda: None)])
+
+
+async def test_intents_are_answered_while_the_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only the model could answer is put off in words; once it is there, it answers."""
+    model = SlowModel()
+    async with think(model, tmp_path, monkeypatch) as (brain, chores):
+        assert (await ask(brain, "what time is it"))[0] == "intent"
+        assert await ask(brain, "tell me about rain") == (
+            "none",
+            "I'm still starting up. Ask me that again in a moment.",
+        )
+        model.go_on.set()
+        await _load_model(brain, Notebook(), chores)
+        assert await ask(brain, "tell me about rain") == ("llm", "Well.")
+    assert model.closed
+
+
+async def test_a_model_that_cannot_be_loaded_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported once, and from then on it is as if there were none."""
+    model, notebook = SlowModel(GenerationError("llama.cpp", "no memory")), Notebook()
+    model.go_on.set()
+    async with think(model, tmp_path, monkeypatch) as (brain, chores):
+        await _load_model(brain, notebook, chores)
+        assert notebook.faults == ["no language model: llama.cpp: no memory"]
+        source, text = await ask(brain, "tell me about rain")
+        assert (source, "no language model" in text) == ("none", True)
+
+
+async def test_leaving_does_not_wait_for_a_model_that_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A native call can't be broken off; it is left behind, logged, and its thread ends by itself."""
+    monkeypatch.setattr("edge_agent.app.core._SHUT_S", 0.02)
+    monkeypatch.setattr("edge_agent.runtime.pools._LEAVING_S", 0.05)
+    model = SlowModel()
+    began_s = time.monotonic()
+    async with think(model, tmp_path, monkeypatch):
+        await asyncio.sleep(0)
+    assert time.monotonic() - began_s < 5
+    assert not model.go_on.is_set()
+    assert "is left behind" in caplog.text
+    model.go_on.set()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from edge_agent.app.core import Core
     from edge_agent.app.voice import Voice
     from edge_agent.pipeline.report import TurnReport
-    from edge_agent.runtime.scheduled import Handle
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +34,8 @@ class Chores(SilentObserver):
     def __init__(self, core: Core, brain: Brain) -> None:
         self._core = core
         self._brain = brain
-        self._warming: Handle[None] | None = None
+        self._warms = 0
+        self._warm_waits = False
 
     def state_changed(self, state: State, *, muted: bool) -> None:
         """Let idle work rest while a turn goes on."""
@@ -56,12 +56,15 @@ class Chores(SilentObserver):
     def warm_soon(self) -> None:
         """Have the language model evaluate what the next chat begins with, when there is time."""
         model = self._brain.model
-        if model is None or (self._warming is not None and self._warming.ended is None):
+        if model is None or self._warm_waits:
             return
+        self._warm_waits = True
+        self._warms += 1
 
         async def warm() -> None:
             if self._brain.responder.model_is_loading:
                 await self._brain.loaded()
+            self._warm_waits = False  # what changes from here on asks anew
             opening = self._brain.responder.opening()
             # The system prompt by itself first: that is what the engine keeps on disk for the next start.
             for messages in (opening[:1], opening) if len(opening) > 1 else (opening,):
@@ -71,8 +74,8 @@ class Chores(SilentObserver):
                     async for _ in running:
                         pass
 
-        (self._warming,) = self._core.scheduler.submit(
-            Task("llm.warm", warm, delay_s=_SETTLE_S, idle=True, restartable=True, kind="llm.warm")
+        self._core.scheduler.submit(
+            Task(f"llm.warm.{self._warms}", warm, delay_s=_SETTLE_S, idle=True, restartable=True, kind="llm.warm")
         )
 
     def render_fixed(self, voice: Voice) -> None:

@@ -107,6 +107,20 @@ async def test_the_next_chats_opening_is_evaluated(tmp_path: Path, monkeypatch: 
     assert home.model.warmed == [["Be brief."], ["Be brief."], ["Be brief.", "hello", "Hi."]]
 
 
+async def test_openings_that_wait_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is no time for it, however many turns end: it is evaluated once, as it is then."""
+    async with open_home(tmp_path, monkeypatch) as home:
+        home.core.idle.can_afford = False
+        for number in range(5):
+            home.brain.history.add(f"question {number}", "Yes.")
+            home.chores.turn_ended(TurnReport(number, source="llm"))
+        home.core.idle.can_afford = True
+        home.core.scheduler.wake()
+        await home.until(lambda: home.model.steps == 6)
+        await asyncio.sleep(0.01)
+    assert [len(messages) for messages in home.model.warmed] == [1, 11]
+
+
 async def test_speech_cuts_idle_work_off_and_quiet_takes_it_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

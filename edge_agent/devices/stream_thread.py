@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.errors import DeviceError
 from edge_agent.runtime.pool import Pool
+from edge_agent.runtime.pools import CAPTURE_NICENESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +19,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_NICENESS = -10
-"""PortAudio's callback thread inherits it from the thread that opens the stream; a late block is a lost one. Where the
-system does not allow it (`LimitNICE`), it is as any other."""
 _ANSWER_S = 4.0
 """A sound server that takes longer hangs; a USB device that wakes up takes about one second."""
 
@@ -33,7 +31,8 @@ class StreamThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._pool = Pool(name, niceness=_NICENESS, idle_s=2.0, replaces_stuck=False)
+        # PortAudio's callback thread inherits it from the thread that opens the stream.
+        self._pool = Pool(name, niceness=CAPTURE_NICENESS, idle_s=2.0, replaces_stuck=False)
 
     def statistics(self) -> PoolStatistics:
         """Return the thread as it stands; a call that hangs shows."""

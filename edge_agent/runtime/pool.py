@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.errors import PoolBusyError
-from edge_agent.runtime.jobs import CallJob, Job, Priority, StepJob, Terms
+from edge_agent.runtime.jobs import CallJob, Job, Priority, Terms
 from edge_agent.runtime.metrics import Metrics
+from edge_agent.runtime.step_job import StepJob
 from edge_agent.runtime.worker import Worker
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CAPTURE_NICENESS = -10
+CAPTURE_NICENESS = -10
 """Where the system allows it (LimitNICE in the unit): a late frame is a lost one."""
 _BEHIND = 5
 """Niceness of what nobody waits for at this moment."""
@@ -60,7 +60,7 @@ def make_pools(metrics: Metrics, *, little: Collection[int] = (), big: Collectio
     """
     compute = big or None
     return Pools(
-        capture=Pool("capture", niceness=_CAPTURE_NICENESS, affinity=little or None, idle_s=60.0, metrics=metrics),
+        capture=Pool("capture", niceness=CAPTURE_NICENESS, affinity=little or None, idle_s=60.0, metrics=metrics),
         # An engine serves one job at a time: a second thread could only be refused. What waits behind a job that hangs
         # times out.
         asr=Pool("asr", depth=256, affinity=compute, idle_s=60.0, replaces_stuck=False, metrics=metrics),

@@ -16,14 +16,33 @@ class EndpointReason(StrEnum):
     BUTTON = "button"
 
 
+class Completeness(StrEnum):
+    """What the words so far say about whether more will follow.
+
+    Attributes:
+        COMPLETE: A whole command that no template continues.
+        OPEN: Nothing can be said: a whole sentence may be one, and may go on.
+        UNFINISHED: Grammar or syntax wants more: "set a timer for", "the".
+    """
+
+    COMPLETE = "complete"
+    OPEN = "open"
+    UNFINISHED = "unfinished"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and why an utterance ended. Times are seconds from its first sample, pre-roll included."""
+    """Where and why an utterance ended. Times are seconds from its first sample, pre-roll included.
+
+    Attributes:
+        why: The decision in words, for logs and the flight recorder: "silence 520 ms of the learned 500 ms".
+    """
 
     reason: EndpointReason
     silence_s: float
     speech_end_s: float
     decided_s: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +67,7 @@ class Transcript:
             command may be taken from without a match of its own.
         alternatives: Other readings worth trying, best first.
         final: False for partials.
+        doubtful: The closed reading that was rejected, for who has reason to expect just that.
     """
 
     text: str
@@ -57,3 +77,4 @@ class Transcript:
     alternatives: tuple[str, ...] = ()
     final: bool = True
     notes: dict[str, float] = field(default_factory=dict)
+    doubtful: str = ""

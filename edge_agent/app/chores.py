@@ -7,11 +7,12 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.observer import SilentObserver
-from edge_agent.pipeline.turn import State
 from edge_agent.reason.sentences import SentenceCutter
 from edge_agent.reason.wording import Answers
 from edge_agent.runtime.pool import Priority
+from edge_agent.runtime.pressure import Rung
 from edge_agent.runtime.scheduled import Task
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from edge_agent.app.core import Core
     from edge_agent.app.voice import Voice
     from edge_agent.pipeline.report import TurnReport
+    from edge_agent.reason.llm import ChatMessage
+    from edge_agent.runtime.pressure import PressureState
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +32,20 @@ _FIXED = ("not_understood", "no_model", "too_strained")
 
 
 class Chores(SilentObserver):
-    """Watches the conversation: gives idle work its time, and takes it away when someone speaks."""
+    """Watches the conversation: gives idle work its time, and takes it away when someone speaks.
 
-    def __init__(self, core: Core, brain: Brain) -> None:
+    Args:
+        core: What the work runs on.
+        brain: Whose model is warmed.
+        keep_prefix: Whether the language model's opening is evaluated ahead.
+    """
+
+    def __init__(self, core: Core, brain: Brain, *, keep_prefix: bool = True) -> None:
         self._core = core
         self._brain = brain
+        self._keep_prefix = keep_prefix
+        self._warmed: tuple[ChatMessage, ...] | None = None
+        self._was_hot = False
         self._warms = 0
         self._warm_waits = False
 
@@ -49,14 +61,21 @@ class Chores(SilentObserver):
             self._core.scheduler.wake()
 
     def turn_ended(self, report: TurnReport) -> None:
-        """A turn changed the chat: its opening can be evaluated anew."""
-        if report.source == "llm":
+        """A turn that changed the chat, an intent's too: its opening can be evaluated anew."""
+        if report.source == "llm" or self._brain.responder.opening() != self._warmed:
             self.warm_soon()
+
+    def pressure_changed(self, pressure: PressureState) -> None:
+        """The device recovers: what was given back for heat or memory's sake may have been the model's state."""
+        is_hot = pressure.rung >= Rung.HOT
+        if self._was_hot and not is_hot:
+            self.warm_soon()
+        self._was_hot = is_hot
 
     def warm_soon(self) -> None:
         """Have the language model evaluate what the next chat begins with, when there is time."""
         model = self._brain.model
-        if model is None or self._warm_waits:
+        if model is None or self._warm_waits or not self._keep_prefix:
             return
         self._warm_waits = True
         self._warms += 1
@@ -66,13 +85,15 @@ class Chores(SilentObserver):
                 await self._brain.loaded()
             self._warm_waits = False  # what changes from here on asks anew
             opening = self._brain.responder.opening()
+            system = tuple(message for message in opening if message.role == "system")
             # The system prompt by itself first: that is what the engine keeps on disk for the next start.
-            for messages in (opening[:1], opening) if len(opening) > 1 else (opening,):
+            for messages in dict.fromkeys(part for part in (system, opening) if part):
                 job = model.warm(messages)
                 steps = self._core.llm.steps(job, kind="llm.warm", priority=Priority.LOW, stop=partial(model.stop, job))
                 async with aclosing(steps) as running:
                     async for _ in running:
                         pass
+            self._warmed = opening
 
         self._core.scheduler.submit(
             Task(f"llm.warm.{self._warms}", warm, delay_s=_SETTLE_S, idle=True, restartable=True, kind="llm.warm")

@@ -9,14 +9,17 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from edge_agent.app.alarm_clock import open_timers
 from edge_agent.app.brain import open_brain
 from edge_agent.app.chores import Chores
 from edge_agent.app.core import open_core
-from edge_agent.app.memory import open_memory
+from edge_agent.app.habits import open_pauses
+from edge_agent.app.memory import open_database, open_memory
+from edge_agent.app.model_keeping import ModelKeeping
 from edge_agent.app.mouth import Mouth
 from edge_agent.app.places import find_places
 from edge_agent.app.publishing import open_publisher
-from edge_agent.app.ringing import Ringing
+from edge_agent.app.recorder import FlightRecorder
 from edge_agent.app.status import StatusBook
 from edge_agent.app.strain import Strain, make_ladder
 from edge_agent.app.voice import open_voice
@@ -48,9 +51,9 @@ if TYPE_CHECKING:
     from edge_agent.app.core import Core
     from edge_agent.app.voice import Voice
     from edge_agent.config.schema import Config
+    from edge_agent.pipeline.commands import State
     from edge_agent.pipeline.ears import Ears
     from edge_agent.pipeline.observer import Observer
-    from edge_agent.pipeline.turn import State
     from edge_agent.runtime.logs import LogQueue
 
 _log = logging.getLogger(__name__)
@@ -111,6 +114,17 @@ async def serve(config: Config, observer: Observer, logs: LogQueue | None = None
 
 
 async def _serve(config: Config, observer: Observer, logs: LogQueue | None) -> None:
+    recorder = FlightRecorder(config.recorder)
+    try:
+        await _converse(config, observer, logs, recorder)
+    except (BadInputError, FaultError):
+        raise  # known, and told in a line: not what a flight recorder is read for
+    except Exception:
+        recorder.dump()
+        raise
+
+
+async def _converse(config: Config, observer: Observer, logs: LogQueue | None, recorder: FlightRecorder) -> None:
     places = find_places(config.directories)
     mouth = Mouth(config.audio)
     book = StatusBook()
@@ -125,9 +139,13 @@ async def _serve(config: Config, observer: Observer, logs: LogQueue | None) -> N
             book.fault(fault)
             observer.fault(fault)
 
-        memory = await stack.enter_async_context(open_memory(config, places, core, brain, tell))
-        ringing, chores = Ringing(brain), Chores(core, brain)
-        observers = Observers(observer, book, _LightObserver(light), ringing, memory, chores)
+        database = await stack.enter_async_context(open_database(places, core, tell))
+        memory = await stack.enter_async_context(open_memory(config, database, core, brain))
+        clock = await stack.enter_async_context(open_timers(config.timers, database, brain.actor, brain.clock, tell))
+        chores = Chores(core, brain, keep_prefix=config.llm.keep_prefix)
+        pauses = await stack.enter_async_context(open_pauses(config.endpoint, places, core))
+        keeping = ModelKeeping(core, brain, lambda: observers, chores.warm_soon)
+        observers = Observers(observer, book, recorder, _LightObserver(light), clock.ringing, memory, chores, keeping)
         voice = await stack.enter_async_context(
             open_voice(
                 config,
@@ -137,6 +155,10 @@ async def _serve(config: Config, observer: Observer, logs: LogQueue | None) -> N
                 observer=observers,
                 open_speaker=mouth.for_turn,
                 wait_for_model=config.llm.model is not None,
+                mouth=mouth,
+                on_utterance=recorder.note_audio if recorder.keeps_audio else None,
+                kept=clock.saved,
+                pauses=pauses,
             )
         )
         book.know(voice, brain, mouth)
@@ -166,17 +188,27 @@ async def _serve(config: Config, observer: Observer, logs: LogQueue | None) -> N
         stages = await stack.enter_async_context(Supervisor(core.metrics, observers.fault))
         stages.keep("llm.load", partial(_load_model, brain, observers, chores))
         stages.keep("hear.capture", lambda: _hear_loop(config.audio.input_device, voice, observers, core, book))
-        stages.keep("timers.ring", lambda: ringing.ring_loop(voice.runner))
+        clock.keep_running(stages, voice.runner)
         stages.keep("loop.lag", lag.watch_loop)
         stages.keep("report", lambda: reporter.watch_loop(core.pools.general))
         stages.keep("pressure", lambda: _pressure_loop(config, core, lag, strain))
         stages.keep(
             "status.socket",
-            lambda: _socket_loop(StatusDesk(reporter, core.pools.general, book.describe), core, requests),
+            lambda: _socket_loop(_desk(reporter, core, book, recorder), core, requests),
         )
         if button is not None:
             stages.keep("button", partial(_button_loop, button, voice.ears))
         await asyncio.get_running_loop().create_future()  # until cancelled
+
+
+def _desk(reporter: Reporter, core: Core, book: StatusBook, recorder: FlightRecorder) -> StatusDesk:
+    return StatusDesk(
+        reporter,
+        core.pools.general,
+        book.describe,
+        turns=recorder.turns if recorder.keeps_turns else None,
+        audio=recorder.audio if recorder.keeps_audio else None,
+    )
 
 
 async def _pressure_loop(config: Config, core: Core, lag: LoopLag, strain: Strain) -> None:

@@ -59,36 +59,39 @@ class Memory(SilentObserver):
 
 
 @asynccontextmanager
-async def open_memory(
-    config: Config, places: Places, core: Core, brain: Brain, report: Callable[[str], None]
-) -> AsyncIterator[Memory]:
-    """Open the database, give the brain back what was said last, and keep what is said from now on.
-
-    A database that can't be used is reported, and the agent goes on without: it answers all the same.
-    """
-    if not config.store.history_days:
-        yield Memory(config.language, None)
-        return
+async def open_database(places: Places, core: Core, report: Callable[[str], None]) -> AsyncIterator[Database | None]:
+    """Open the database; one that can't be used is reported, and the agent goes on without: None."""
     database = Database(
         places.state / "edge-agent.db", core.pools.file_io, set_aside=lambda path: report(_set_aside(path))
     )
     try:
         await database.__aenter__()
     except FaultError as error:
-        report(f"conversations are not stored: {error}")
-        _log.error("conversations are not stored: %s", error)
-        yield Memory(config.language, None)
+        message = f"conversations, timers and alarms are not stored: {error}"
+        report(message)
+        _log.error("%s", message)
+        yield None
         return
     try:
-        history = HistoryStore(database)
-        await _recall(config, history, brain)
-        _keep_tidy(config, core, database, history)
-        async with Batcher(
-            history.append, _BATCH_TURNS, _BATCH_S, _WAITING_TURNS, on_full="drop_oldest", name="store.turns"
-        ) as turns:
-            yield Memory(config.language, turns)
+        core.scheduler.every("store.checkpoint", _CHECKPOINT_EVERY_S, database.checkpoint)
+        yield database
     finally:
         await database.__aexit__(None, None, None)
+
+
+@asynccontextmanager
+async def open_memory(config: Config, database: Database | None, core: Core, brain: Brain) -> AsyncIterator[Memory]:
+    """Give the brain back what was said last, and keep what is said from now on, where that is wanted and can be."""
+    if database is None or not config.store.history_days:
+        yield Memory(config.language, None)
+        return
+    history = HistoryStore(database)
+    await _recall(config, history, brain)
+    _keep_tidy(config, core, database, history)
+    async with Batcher(
+        history.append, _BATCH_TURNS, _BATCH_S, _WAITING_TURNS, on_full="drop_oldest", name="store.turns"
+    ) as turns:
+        yield Memory(config.language, turns)
 
 
 async def _recall(config: Config, history: HistoryStore, brain: Brain) -> None:
@@ -106,7 +109,6 @@ def _keep_tidy(config: Config, core: Core, database: Database, history: HistoryS
         await database.optimize()
 
     core.scheduler.every("store.prune", _PRUNE_EVERY_S, prune, first_s=60.0)
-    core.scheduler.every("store.checkpoint", _CHECKPOINT_EVERY_S, database.checkpoint)
 
 
 def _set_aside(path: Path) -> str:

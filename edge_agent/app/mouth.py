@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from edge_agent.audio import AudioChunk
     from edge_agent.config.audio import AudioConfig
     from edge_agent.speak.sink import AudioSink
 
@@ -27,6 +29,8 @@ class Mouth:
         self._percent = config.volume
         self._muted = False
         self._speaker: Speaker | None = None
+        self._opening = asyncio.Lock()
+        self._can_play = True
         self._underruns_before = 0
 
     @property
@@ -65,27 +69,64 @@ class Mouth:
         try:
             yield speaker, None
         except DeviceError:
-            await self.close()
+            await self._drop(speaker)
             raise
+        except UnknownDeviceError as error:
+            await self._drop(speaker)
+            raise self._absent(error) from error
+
+    async def play(self, chunk: AudioChunk) -> None:
+        """Play a short sound, behind what is pending; returns when it is queued.
+
+        A speaker that is absent or lost is logged, once until it works again, and closed: no sound is worth a turn.
+        """
+        speaker = None
+        try:
+            speaker = await self._opened()
+            await speaker.write(chunk)
+        except (DeviceError, UnknownDeviceError) as error:
+            if self._can_play:
+                _log.warning("a tone was not played: %s", error)
+            self._can_play = False
+            await self._drop(speaker)
+        else:
+            self._can_play = True
+
+    def recent_level(self, window_s: float) -> float:
+        """Return how loud the loudest 20 ms were that left the speaker in the last `window_s`: RMS, 0 to 1.
+
+        0 where it is closed; see `AudioSink.recent_level`.
+        """
+        return self._speaker.recent_level(window_s) if self._speaker is not None else 0.0
 
     async def close(self) -> None:
         """Close the speaker; what is pending is dropped."""
-        speaker, self._speaker = self._speaker, None
-        if speaker is not None:
-            self._underruns_before += speaker.underruns
-            await speaker.__aexit__(None, None, None)
+        await self._drop(self._speaker)
+
+    async def _drop(self, speaker: Speaker | None) -> None:
+        """Close a speaker, unless another one has taken its place."""
+        if speaker is None or speaker is not self._speaker:
+            return
+        self._speaker = None
+        self._underruns_before += speaker.underruns
+        await speaker.__aexit__(None, None, None)
 
     async def _opened(self) -> Speaker:
-        if self._speaker is None:
-            speaker = Speaker(self._device, volume=self._percent, muted=self._muted)
-            try:
-                await speaker.__aenter__()
-            except UnknownDeviceError as error:
-                # At run time a speaker that is not there is a fault of the world, not of the command line.
-                raise DeviceError(self._device or "speaker", str(error)) from error
-            _log.info("speaking to %s", speaker.name)
-            self._speaker = speaker
-        return self._speaker
+        async with self._opening:
+            if self._speaker is None:
+                speaker = Speaker(self._device, volume=self._percent, muted=self._muted)
+                try:
+                    await speaker.__aenter__()
+                except UnknownDeviceError as error:
+                    raise self._absent(error) from error
+                _log.info("speaking to %s", speaker.name)
+                speaker.set_volume(self._percent, muted=self._muted)  # it may have changed meanwhile
+                self._speaker = speaker
+            return self._speaker
+
+    def _absent(self, error: UnknownDeviceError) -> DeviceError:
+        """At run time a speaker that is not there is a fault of the world, not of the command line."""
+        return DeviceError(self._device or "speaker", str(error))
 
     def _apply(self) -> None:
         if self._speaker is not None:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from edge_agent.app.build import build_synthesizer
 from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
-from edge_agent.pipeline.speaking import Utterer, sentences_of
+from edge_agent.pipeline.answering import Answer
+from edge_agent.pipeline.gate import Gate
+from edge_agent.pipeline.reply import PendingReply, settle
+from edge_agent.pipeline.respond import sentences_of
+from edge_agent.pipeline.speaking import Player, Renderer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +41,13 @@ async def say_text(config: Config, text: str, out: Path | None) -> None:
         try:
             await core.tts.run(synthesizer.load, kind="load.synthesizer")
             async with sink as opened:
-                await Utterer(synthesizer, core.tts, opened, on_audio=lambda _chunk: None).speak(sentences_of(text))
+                answer = Answer("none", lambda _: sentences_of(text), "", text=text)
+                reply = PendingReply(answer, Renderer(synthesizer, core.tts), core.metrics, "say")
+                try:
+                    reply.commit(lambda _: None)
+                    await Player(Gate(opened), on_audio=lambda _: None).play(aiter(reply.rendered))
+                    await reply.wait()
+                finally:
+                    await settle([reply])
         finally:
             await core.tts.pool.run(synthesizer.close, kind="close.synthesizer")

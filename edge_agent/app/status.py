@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from edge_agent.app.mouth import Mouth
     from edge_agent.app.voice import Voice
     from edge_agent.devices.microphone import Microphone
+    from edge_agent.pipeline.commands import State
     from edge_agent.pipeline.report import TurnReport
-    from edge_agent.pipeline.turn import State
     from edge_agent.runtime.channel import ChannelStatistics
     from edge_agent.runtime.pool import PoolStatistics
 

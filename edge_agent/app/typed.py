@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from edge_agent.app.brain import RememberedVolume, open_brain
 from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
 from edge_agent.app.publishing import open_publisher
+from edge_agent.pipeline.answering import Chunked
 from edge_agent.pipeline.report import TurnClock, TurnReport
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ async def answer_text(config: Config, text: str) -> TurnReport:
             report.timings.first_token_s = clock.now_s()
 
         if answer.sentences is not None:
-            report.reply = " ".join([sentence async for sentence in answer.sentences(note_first_token)])
+            committed = asyncio.Event()
+            committed.set()
+            sentences = answer.sentences(Chunked(note_first_token, committed))
+            report.reply = " ".join([sentence async for sentence in sentences])
         report.timings.done_s = clock.now_s()
     return report

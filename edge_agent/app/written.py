@@ -18,6 +18,7 @@ from edge_agent.hear.endpoint import (
     UtteranceContinued,
     UtteranceEnded,
 )
+from edge_agent.hear.noise import NoiseAwareVad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ async def transcribe_recording(
                 grammar = await core.match.run(lambda: closed_grammar(config, intents), kind="load.grammar")
             await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer", stop=recognizer.stop)
             writer = _Writer(recognizer, core.asr, show)
-            vad, endpointer = WebRtcVad(config.vad.aggressiveness), Endpointer(config.endpoint)
+            vad, endpointer = NoiseAwareVad(WebRtcVad(config.vad.aggressiveness)), Endpointer(config.endpoint)
             async with RecordingSource(recording, core.pools.file_io, fast=True) as source:
                 async for frame in source.frames():
                     await writer.take(endpointer.push(frame, is_speech=vad.is_speech(frame)), frame.duration_s)

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.observer import SilentObserver
-from edge_agent.pipeline.turn import State
 
 if TYPE_CHECKING:
     from edge_agent.pipeline.report import Timings, TurnReport

@@ -19,6 +19,7 @@ _COMMANDS = {
     "transcribe": ("edge_agent.cli.sound", "Write down what a recording says."),
     "devices": ("edge_agent.cli.sound", "List microphones, speakers and GPIO."),
     "status": ("edge_agent.cli.status", "Show how the running service is doing."),
+    "doctor": ("edge_agent.cli.doctor", "Check microphone, speaker and echo cancellation."),
     "bench": ("edge_agent.cli.bench", "Measure this machine: concurrency, idle."),
     "config": ("edge_agent.cli.configuration", "Show, check or describe the configuration."),
 }

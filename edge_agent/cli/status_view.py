@@ -57,14 +57,14 @@ def _headline(found: Mapping[str, Any]) -> Text:
     if found.get("version"):
         line.append(f"   edge-agent {found['version']}", "default")
     if found.get("uptime_s") is not None:
-        line.append(f", up {_span(found['uptime_s'])}", "dim")
+        line.append(f", up {span(found['uptime_s'])}", "dim")
     return line
 
 
 def _lines(found: Mapping[str, Any], report: Mapping[str, Any], width: int) -> Iterable[tuple[str, Text]]:
     engines = {part: name for part, name in (found.get("engines") or {}).items() if name}
     if engines:
-        yield "engines", _joined((f"{part} {name}" for part, name in engines.items()), width)
+        yield "engines", joined((f"{part} {name}" for part, name in engines.items()), width)
     yield "bottleneck", _bottleneck(report)
     if report.get("pressure"):
         yield "pressure", _pressure(report["pressure"])
@@ -95,7 +95,7 @@ def _pressure(pressure: Mapping[str, Any]) -> Text:
     rung = pressure["rung"]
     line = Text(rung, _RUNG_STYLES.get(rung, "default"))
     if rung != "normal":
-        line.append(f" for {_span(pressure['for_s'])}: {', '.join(pressure['reasons'])}", "default")
+        line.append(f" for {span(pressure['for_s'])}: {', '.join(pressure['reasons'])}", "default")
     elif pressure.get("temperature_c") is not None:
         line.append(f"   {pressure['temperature_c']:.0f} °C", "default")
     return line
@@ -183,14 +183,14 @@ def _claims(claims: Iterable[Mapping[str, Any]]) -> Table:
         is_waiting = claim["is_open"] and not claim["held"]
         threads = Text("waits", "yellow") if is_waiting else Text(str(claim["held"]), "" if claim["held"] else "dim")
         mean = "-" if claim["mean_threads"] is None else f"{claim['mean_threads']:.1f}"
-        table.add_row(claim["name"], threads, mean, str(claim["most"]), _span(claim["waited_s"]))
+        table.add_row(claim["name"], threads, mean, str(claim["most"]), span(claim["waited_s"]))
     return table
 
 
 def _fault(fault: Mapping[str, Any] | str) -> Text:
     if isinstance(fault, str):
         return Text(f"! {fault}", "yellow")
-    ago = f" ({_span(fault['age_s'])} ago)" if fault.get("age_s") is not None else ""
+    ago = f" ({span(fault['age_s'])} ago)" if fault.get("age_s") is not None else ""
     return Text(f"! {fault.get('message', '')}{ago}", "yellow")
 
 
@@ -203,10 +203,10 @@ def _facts(facts: Mapping[str, Any], width: int) -> Text:
             continue
         is_count = isinstance(value, int) and not isinstance(value, bool)
         parts.append(f"{_count(value)} {words}" if is_count else f"{words} {value}")
-    return _joined(parts, width)
+    return joined(parts, width)
 
 
-def _joined(parts: Iterable[str], width: int) -> Text:
+def joined(parts: Iterable[str], width: int) -> Text:
     """Join parts by dots; begin a new line rather than break one."""
     line = Text()
     used = 0
@@ -240,7 +240,7 @@ def _ms(value: float) -> str:
     return f"{seconds / 60:.0f}m"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """Write a longer time by its two largest units."""
     whole = int(seconds)
     days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60

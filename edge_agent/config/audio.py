@@ -23,6 +23,9 @@ class AudioConfig(Section):
         "", description="Part of the speaker's name or its number from `edge-agent devices`; empty for the default."
     )
     volume: int = Field(80, ge=0, le=100, description="Speaking volume in per cent at start.")
+    earcons: bool = Field(
+        default=True, description="Short tones: listening after the wake word or button, heard nothing, failed."
+    )
 
 
 Pin = Annotated[int, Field(ge=0, le=53)]
@@ -110,6 +113,13 @@ class ActivationConfig(Section):
         description="0 (strict) to 1 (eager), for all words or by word; unset: each model's own threshold.",
     )
     listen_s: float = Field(6.0, gt=0, le=60, description="Seconds to wait for speech after activation.")
+    follow_up_s: float = Field(
+        4.0,
+        ge=0,
+        le=60,
+        description="Seconds after an answer in which one can go on without wake word or button; 0: none. "
+        "Where the agent has asked something, it listens for `listen_s` in any case.",
+    )
 
     @field_validator("sensitivity")
     @classmethod
@@ -131,9 +141,37 @@ class EndpointConfig(Section):
 
     pre_roll_s: float = Field(0.3, ge=0, le=2, description="Audio kept from before the onset.")
     onset_s: float = Field(0.1, gt=0, le=1, description="Speech needed within the onset window to begin.")
-    hang_over_s: float = Field(0.6, gt=0, le=5, description="Silence that ends an utterance.")
+    hang_over_s: float = Field(
+        0.6, gt=0, le=5, description="Silence that ends an utterance; where `adaptive`, until pauses were learned."
+    )
+    adaptive: bool = Field(
+        default=True,
+        description="End a complete command sooner, wait longer for the rest of an unfinished sentence, and learn how "
+        "long the speaker pauses; False: `hang_over_s` always.",
+    )
+    complete_s: float = Field(0.3, gt=0, le=5, description="Silence that ends a complete command.")
+    unfinished_s: float = Field(1.2, gt=0, le=5, description="Silence that ends an unfinished sentence.")
+    shortest_s: float = Field(0.45, gt=0, le=5, description="The learned silence is never shorter.")
+    longest_s: float = Field(1.0, gt=0, le=5, description="The learned silence is never longer.")
     min_speech_s: float = Field(0.2, ge=0, le=2, description="Utterances with less speech are dropped.")
     max_length_s: float = Field(12.0, gt=0.5, le=60, description="Utterances are cut at this length.")
+
+
+class InterruptionConfig(Section):
+    """What cuts off an answer that is being given."""
+
+    by: Literal["nothing", "button", "wake_word", "stop_word", "speech"] = Field(
+        "speech",
+        description="Each with those before it. nothing: an answer is given to its end; button; wake_word: in that "
+        "mode; stop_word: a sentence of the intent Stop; speech: whatever is said.",
+    )
+    onset_s: float = Field(0.14, gt=0, le=2, description="Speech needed within twice that time to pause the answer.")
+    margin_db: float = Field(
+        9.0, ge=0, le=40, description="How much louder than the expected echo of the answer a voice must be."
+    )
+    ignored: tuple[str, ...] | None = Field(
+        None, description="Sounds of a listener, after which the answer goes on; unset: the language's own, as `mhm`."
+    )
 
 
 class DirectoriesConfig(Section):

@@ -63,7 +63,15 @@ class LlmConfig(Section):
     threads: int | None = Field(
         None, ge=1, le=64, description="Most compute threads; unset: what the core ledger grants, all cores at most."
     )
-    history_turns: int = Field(6, ge=0, le=50, description="Turns of conversation that the model is shown.")
+    history_turns: int = Field(6, ge=0, le=50, description="Turns of conversation that the model is shown, at most.")
+    keep_prefix: bool = Field(
+        default=True, description="Keep the evaluated prompt from turn to turn, on disk too, and renew it when idle."
+    )
+    speculate: bool = Field(
+        default=True, description="Begin the answer in the pause that may end the question, unheard until it has ended."
+    )
+    tools: bool = Field(default=True, description="Let the model call the intents.")
+    tool_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest time that one call may take.")
 
 
 class PiperConfig(Section):

@@ -53,6 +53,18 @@ class PhrasesConfig(Section):
     )
 
 
+class RecorderConfig(Section):
+    """The flight recorder: the last turns with their times and reasons, in memory."""
+
+    turns: int = Field(50, ge=0, le=1000, description="Turns kept, texts included; 0: none.")
+    audio_turns: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Of how many of them what was heard is kept, too; 0: of none. Audio never leaves the device.",
+    )
+
+
 class PressureConfig(Section):
     """When the device gives things up to cool down."""
 

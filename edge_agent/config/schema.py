@@ -12,11 +12,13 @@ from edge_agent.config.audio import (
     DirectoriesConfig,
     EndpointConfig,
     GpioConfig,
+    InterruptionConfig,
     VadConfig,
 )
 from edge_agent.config.engines import AsrConfig, IntentsConfig, LlmConfig, MqttConfig, TtsConfig
-from edge_agent.config.running import CoresConfig, PhrasesConfig, PressureConfig, StoreConfig
+from edge_agent.config.running import CoresConfig, PhrasesConfig, PressureConfig, RecorderConfig, StoreConfig
 from edge_agent.config.section import Section
+from edge_agent.config.timers import TimersConfig
 
 
 class Config(Section):
@@ -37,6 +39,7 @@ class Config(Section):
     vad: VadConfig = VadConfig()
     endpoint: EndpointConfig = EndpointConfig()
     activation: ActivationConfig = ActivationConfig()
+    interruption: InterruptionConfig = InterruptionConfig()
     asr: AsrConfig = AsrConfig()
     intents: IntentsConfig = IntentsConfig()
     llm: LlmConfig = LlmConfig()
@@ -46,5 +49,7 @@ class Config(Section):
     directories: DirectoriesConfig = DirectoriesConfig()
     cores: CoresConfig = CoresConfig()
     store: StoreConfig = StoreConfig()
+    timers: TimersConfig = TimersConfig()
+    recorder: RecorderConfig = RecorderConfig()
     phrases: PhrasesConfig = PhrasesConfig()
     pressure: PressureConfig = PressureConfig()

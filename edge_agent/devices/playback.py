@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +21,11 @@ _FADE_S = 0.005
 """Where the sound breaks off the last sample fades out for so long: no click, and no sample that was dropped."""
 _LONGEST_LATENCY_S = 3.0
 """Bound on what a driver may claim (Bluetooth: about 0.3 s)."""
+_LEVEL_S = 0.02
+"""Levels are kept by pieces of this length."""
+_LEVELS = 256
+"""So many of them: 5 s, more than the longest latency and the longest window that is asked for."""
+_FULL_SCALE = 32_768.0
 
 
 def gain_of(percent: int, *, muted: bool) -> float:
@@ -45,6 +52,10 @@ class PlaybackBuffer:
         self._taken = 0
         self._on_way_s = 0.0
         self._ends_at = now
+        self._is_held = False
+        self._ramp_left = 0
+        self._was_flowing = False
+        self._levels: deque[tuple[float, float, float]] = deque(maxlen=_LEVELS)
 
     @property
     def queued_s(self) -> float:
@@ -72,9 +83,33 @@ class PlaybackBuffer:
             self._queued += samples.astype("<i2").tobytes()
 
     def clear(self) -> None:
-        """Drop what is queued; what the device has taken plays on."""
+        """Drop what is queued, and end a hold; what the device has taken plays on."""
         with self._lock:
             self._queued.clear()
+            self._is_held = False
+            self._ramp_left = 0
+            self._was_flowing = False
+
+    def hold(self) -> None:
+        """Give silence from the next block on, and keep what is queued."""
+        with self._lock:
+            self._is_held = True
+
+    def resume(self) -> None:
+        """Go on with the first sample that was not given; a sound that was broken off fades in."""
+        with self._lock:
+            self._is_held = False
+
+    def recent_level(self, now: float, window_s: float) -> float:
+        """Return the loudest RMS, 0 to 1, of the pieces of 20 ms that left the device in the last `window_s`."""
+        loudest = 0.0
+        with self._lock:
+            for starts_at, ends_at, level in reversed(self._levels):
+                if ends_at <= now - window_s:
+                    break
+                if starts_at < now and level > loudest:
+                    loudest = level
+        return loudest
 
     def set_gain(self, gain: float) -> None:
         """Change the amplitude factor, with a short ramp."""
@@ -85,29 +120,54 @@ class PlaybackBuffer:
 
         `latency_s` is from now until the first of these frames leaves the device.
         """
+        latency_s = min(max(latency_s, 0.0), _LONGEST_LATENCY_S)
         with self._lock:
-            pcm = bytes(self._queued[: frames * SAMPLE_BYTES])
+            pcm = b"" if self._is_held else bytes(self._queued[: frames * SAMPLE_BYTES])
             del self._queued[: len(pcm)]
             taken = len(pcm) // SAMPLE_BYTES
             if taken:
-                latency_s = min(max(latency_s, 0.0), _LONGEST_LATENCY_S)
                 # Drivers' latencies jitter: what was over stays over.
                 self._on_way_s = self._in_device_s(now) + taken / self.rate_hz
                 self._ends_at = now + latency_s + taken / self.rate_hz
                 self._taken += taken
+            if self._is_held and self._was_flowing and self._queued:
+                self._ramp_left = round(_FADE_S * self.rate_hz)
+            self._was_flowing = taken == frames
+            ramp_left = self._ramp_left
+            self._ramp_left -= min(ramp_left, taken)
         if self._is_silent:
             self._gain = self._target  # there is nothing that could click
         if not taken and self._is_silent:
             return bytes(frames * self._channels * SAMPLE_BYTES), False
         played = np.zeros(frames, np.int16)
-        played[:taken] = self._amplified(to_samples(pcm))
+        played[:taken] = self._faded_in(self._amplified(to_samples(pcm)), ramp_left)
         if taken < frames:
             self._fade(played, taken)
         self._last = int(played[-1])
         self._is_silent = taken < frames and self._last == 0
+        self._note_levels(played, now + latency_s)
         if self._channels > 1:
             played = np.repeat(played, self._channels)
         return played.astype("<i2").tobytes(), taken > 0
+
+    def _faded_in(self, samples: NDArray[np.int16], ramp_left: int) -> NDArray[np.int16]:
+        """Return samples with the next part of a ramp of which so many samples are left."""
+        if not ramp_left or not len(samples):
+            return samples
+        length = round(_FADE_S * self.rate_hz)
+        ramp = 1 - np.arange(ramp_left, ramp_left - len(samples), -1, dtype=np.float32).clip(0) / length
+        faded: NDArray[np.int16] = (samples * ramp).astype(np.int16)
+        return faded
+
+    def _note_levels(self, played: NDArray[np.int16], starts_at: float) -> None:
+        """Keep how loud the pieces of a block are that leave the device from `starts_at` on."""
+        size = round(_LEVEL_S * self.rate_hz)
+        for start in range(0, len(played), size):
+            piece = played[start : start + size].astype(np.float32)
+            level = math.sqrt(float(piece @ piece) / len(piece)) / _FULL_SCALE
+            begins_at = starts_at + start / self.rate_hz
+            with self._lock:
+                self._levels.append((begins_at, begins_at + len(piece) / self.rate_hz, level))
 
     def _amplified(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         gain, target = self._gain, self._target

@@ -69,6 +69,7 @@ class Speaker:
         self._resampler: tuple[int, int, StreamResampler] | None = None
         self._played_before_s = 0.0
         self._flushes = 0
+        self._is_held = False
         self.underruns = 0
 
     @property
@@ -114,9 +115,7 @@ class Speaker:
         """Change the volume from the next block on, with a short ramp."""
         self._volume, self._muted = percent, muted
         if self._output is not None:
-            from edge_agent.devices.playback import gain_of
-
-            self._output.buffer.set_gain(gain_of(percent, muted=muted))
+            self._prepare(self._output)
 
     async def write(self, chunk: AudioChunk) -> None:
         """Queue a chunk of any rate; waits for room where 2 s are queued.
@@ -128,6 +127,8 @@ class Speaker:
         flushes = self._flushes
         piece_bytes = round(_PIECE_S * chunk.rate_hz) * SAMPLE_BYTES
         for start in range(0, len(chunk.pcm), piece_bytes):
+            if self._flushes != flushes:
+                return
             output = await self._opened()
             while self._flushes == flushes and output.buffer.queued_s > _PENDING_S - _PIECE_S:
                 await self._advance(output)
@@ -151,15 +152,51 @@ class Speaker:
             await self._wait(output, left_s)
 
     def flush(self) -> None:
-        """Drop what is pending; a waiting `write` or `drain` returns.
+        """Drop what is pending, and end a `hold`; a waiting `write` or `drain` returns.
 
         What the device has taken already, up to its latency, plays on.
         """
         self._flushes += 1
+        self._is_held = False
         self._resampler = None
         if self._output is not None:
             self._output.buffer.clear()
         self._wake()
+
+    def hold(self) -> None:
+        """Fall silent and lose nothing: what is pending stays so, and `write` and `drain` wait.
+
+        Silence leaves the device after what it has taken already: a block and its latency.
+        """
+        self._set_held(held=True)
+
+    def resume(self) -> None:
+        """End a `hold`: go on with the first sample that was not played."""
+        self._set_held(held=False)
+
+    def recent_level(self, window_s: float) -> float:
+        """Return how loud the loudest 20 ms were that left the device in the last `window_s`: RMS, 0 to 1.
+
+        Up to 5 s back; the volume counts.
+        """
+        output = self._output
+        return output.buffer.recent_level(time.monotonic(), window_s) if output else 0.0
+
+    def _set_held(self, *, held: bool) -> None:
+        self._is_held = held
+        if self._output is not None:
+            self._prepare(self._output)
+        self._wake()  # whoever waits for the device to advance begins to wait anew
+
+    def _prepare(self, output: _Output) -> None:
+        """Apply volume and hold."""
+        from edge_agent.devices.playback import gain_of
+
+        output.buffer.set_gain(gain_of(self._volume, muted=self._muted))
+        if self._is_held:
+            output.buffer.hold()
+        else:
+            output.buffer.resume()
 
     async def _opened(self) -> _Output:
         """Return the stream, opened where it is not; one that was lost while it had nothing to play is opened again."""
@@ -171,6 +208,7 @@ class Speaker:
             if output is None:
                 loop = asyncio.get_running_loop()
                 output = await self._on_thread().run(lambda: self._open(loop), self._name)
+                self._prepare(output)  # volume and hold may have changed while it opened
                 self._is_open.set()
             return output
 
@@ -273,11 +311,11 @@ class Speaker:
         self._resampler = None
 
     async def _advance(self, output: _Output) -> None:
-        """Wait until the device takes something, or a flush."""
-        if not await self._wait(output, _STALLED_S):
+        """Wait until the device takes something, or a flush, a hold or its end."""
+        if not await self._wait(output, None if self._is_held else _STALLED_S):
             raise DeviceError(output.name, f"takes no sound for {_STALLED_S:.0f} s; is it still connected?")
 
-    async def _wait(self, output: _Output, seconds: float) -> bool:
+    async def _wait(self, output: _Output, seconds: float | None) -> bool:
         """Wait until something happens; return False where nothing did."""
         moved = self._moved
         if not output.is_lost:

@@ -7,19 +7,20 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.engines.llama_chunk import ChunkSize
-from edge_agent.engines.llama_file import broken, check_header
+from edge_agent.engines.llama_file import ModelFile, broken
 from edge_agent.engines.llama_prefix import PrefixStore, identity
-from edge_agent.engines.llama_text import AnswerText, ChatFormat
-from edge_agent.engines.probe import probe
+from edge_agent.engines.llama_text import ChatFormat
+from edge_agent.engines.llama_window import ChatWindow
 from edge_agent.engines.stopping import Stops
 from edge_agent.errors import GenerationError
-from edge_agent.reason.llm import ChatMessage
+from edge_agent.reason.llm import ChatMessage, PromptCost
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from edge_agent.config.engines import LlmConfig
+    from edge_agent.engines.llama_answer import AnswerDecoder
     from edge_agent.engines.llama_native import StopFlag
     from edge_agent.engines.llama_session import LlamaSession
     from edge_agent.runtime.ledger import ComputeGrant
@@ -28,7 +29,6 @@ T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
-_PROBE = "edge_agent.engines.llama_probe"
 _SHORTEST_ANSWER_TOKENS = 16
 _SHORTEST_STORED_TOKENS = 32
 """A shorter beginning is evaluated sooner than read."""
@@ -48,28 +48,37 @@ class LlamaLanguageModel:
         config: Limits and sampling. Its `threads` are the grant's affair.
         model: The GGUF file.
         grant: Threads to compute with.
-        cache: Directory for the state after the system prompt; None keeps none.
+        cache: Directory for the state after the system prompt; None keeps none, nor does `config.keep_prefix = False`,
+            where each prompt is evaluated whole.
     """
 
     def __init__(self, config: LlmConfig, model: Path, grant: ComputeGrant, cache: Path | None = None) -> None:
         self._config = config
         self._path = model
+        self._file = ModelFile(model)
         self._grant = grant
-        self._cache = cache
+        self._cache = cache if config.keep_prefix else None
         self._stops = Stops()
         self._chunk = ChunkSize()
         self._session: LlamaSession | None = None
         self._store: PrefixStore | None = None
         self._format = ChatFormat(None, "", "", ())
         self._system: tuple[tuple[ChatMessage, ...], list[int]] = ((), [])
+        self._window: ChatWindow | None = None
+        self._cost: PromptCost | None = None
 
     @property
     def name(self) -> str:
         """Engine and model."""
         return f"llama.cpp {self._path.stem}"
 
+    @property
+    def prompt_cost(self) -> PromptCost | None:
+        """What the prompt cost that was begun last; counted at its first step, before others may have come between."""
+        return self._cost
+
     def load(self) -> None:
-        """Let a child process try the file, then load it.
+        """Let a child process try the file, if it did not before, then load it.
 
         Raises:
             ModelError: The file is absent, incomplete, corrupt, or not a model that continues text.
@@ -83,9 +92,7 @@ class LlamaLanguageModel:
             library()
         except (ImportError, OSError, RuntimeError) as error:
             raise GenerationError("llama.cpp", f"is not installed ({error}); `pip install edge-agent[llm]`") from error
-        check_header(self._path)
-        if reason := probe(_PROBE, self._path):
-            raise broken(self._path, reason)
+        self._file.check()
         try:
             session = LlamaSession(
                 self._path,
@@ -99,7 +106,9 @@ class LlamaLanguageModel:
             raise GenerationError(self.name, reason) from failure
         self._session = session
         self._system = ((), [])
+        self._cost = None
         self._format = self._chat_format(session)
+        self._window = ChatWindow(lambda messages: len(self._tokens(session, messages)))
         if self._cache is not None:
             try:
                 self._store = PrefixStore(self._cache, identity(self._path, *session.layout()))
@@ -108,25 +117,36 @@ class LlamaLanguageModel:
         template = "plain" if self._format.stops else "its own"
         _logger.info("%s: context %d tokens, %s chat template", self.name, session.context_tokens, template)
 
+    def room(self, messages: Sequence[ChatMessage]) -> float:
+        """Return which part of the context a chat of `messages` leaves free.
+
+        Raises:
+            GenerationError: The model is not loaded.
+        """
+        session = self._loaded()
+        return 1 - len(self._tokens(session, messages)) / session.context_tokens
+
     def generate(
-        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None
+        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None, call_grammar: str | None = None
     ) -> Generator[str, None, None]:
         """Yield the answer in pieces; empty ones while the prompt is evaluated, so that it can be closed there.
 
+        A call that is longer than the answer may be is cut like any other text.
+
         Raises:
-            GenerationError: The model is not loaded, the last message alone exceeds the context, or llama.cpp failed.
+            GenerationError: The model is not loaded, the last message alone exceeds the context, or llama.cpp failed or
+                refuses the grammar.
         """
         from edge_agent.engines.llama_native import StopFlag
 
         stop = StopFlag()
         most = self._config.max_answer_tokens
-        return self._stops.add(
-            self._generate(tuple(messages), most if most_tokens is None else max(1, min(most, most_tokens)), stop),
-            stop.set,
-        )
+        if most_tokens is not None:
+            most = max(1, min(most, most_tokens))
+        return self._stops.add(self._generate(tuple(messages), most, call_grammar, stop), stop.set)
 
     def warm(self, messages: Sequence[ChatMessage]) -> Generator[None, None, None]:
-        """Evaluate what a chat of `messages` and any question begins with.
+        """Evaluate what a chat of `messages` and any question begins with; nothing where no prefix is kept.
 
         Where that is the system prompt alone, its state is kept on disk, and taken from there after a restart.
 
@@ -152,45 +172,72 @@ class LlamaLanguageModel:
         if session is not None:
             session.close()
 
-    def _generate(self, messages: Sequence[ChatMessage], most: int, stop: StopFlag) -> Generator[str, None, None]:
+    def _generate(
+        self, messages: Sequence[ChatMessage], most: int, call_grammar: str | None, stop: StopFlag
+    ) -> Generator[str, None, None]:
+        from edge_agent.engines.llama_answer import AnswerDecoder
         from edge_agent.engines.llama_native import LlamaFailure
 
-        session = self._loaded()
+        session, config = self._loaded(), self._config
         try:
-            tokens, _ = self._fitting(session, messages)
-            yield from _silent(self._recall(session, messages, stop))
-            yield from self._answer(session, tokens, min(most, session.context_tokens - len(tokens)), stop)
+            with session.exclusive(stop) as is_ours:
+                if not is_ours:
+                    return
+                answer = AnswerDecoder(session, config.temperature, config.seed, self._format.stops, call_grammar)
+            with answer:
+                tokens, _ = self._fitting(session, messages)
+                restored = yield from _silent(self._recall(session, messages, stop))
+                left = min(most, session.context_tokens - len(tokens))
+                yield from self._answer(session, answer, tokens, restored=restored, left=left, stop=stop)
         except LlamaFailure as failure:
             raise GenerationError(self.name, str(failure)) from failure
 
     def _answer(
-        self, session: LlamaSession, tokens: list[int], left: int, stop: StopFlag
+        self,
+        session: LlamaSession,
+        answer: AnswerDecoder,
+        tokens: list[int],
+        *,
+        restored: int,
+        left: int,
+        stop: StopFlag,
     ) -> Generator[str, None, None]:
-        text = AnswerText(self._format.stops)
-        with session.sampler(self._config.temperature, self._config.seed) as sampler:
-            while left > 0 and not text.stopped:
-                threads = self._grant.commit()
-                with session.exclusive(stop) as is_ours:
-                    missing = self._advance(session, tokens, threads, stop) if is_ours else None
-                    # The output is that of the last evaluation, so that nobody may come between.
-                    token = session.pick(sampler) if missing == 0 else None
-                if missing is None:
-                    return
-                if token is None:
-                    yield ""
-                    continue
-                left -= 1
-                if session.ends(token):
-                    break
-                tokens.append(token)
-                yield text.feed(session.piece(token))
-        if rest := text.flush():
+        is_begun = False
+        while left > 0 and not answer.ended:
+            threads = self._grant.commit()
+            with session.exclusive(stop) as is_ours:
+                if is_ours and not is_begun:
+                    is_begun = True
+                    self._begin_prompt(session, tokens, restored)
+                missing = self._advance(session, tokens, threads, stop) if is_ours else None
+                # The output is that of the last evaluation, so that nobody may come between.
+                token = answer.pick() if missing == 0 else None
+            if missing is None:
+                return
+            if token is None:
+                yield ""
+                continue
+            left -= 1
+            if session.ends(token):
+                break
+            tokens.append(token)
+            yield answer.take(token)
+        if rest := answer.rest():
             yield rest
+
+    def _begin_prompt(self, session: LlamaSession, tokens: list[int], restored: int) -> None:
+        """Take the context over for the prompt, and note what is there of it."""
+        if not self._config.keep_prefix:
+            session.forget()
+        reused = len(tokens) - session.adopt(tokens)
+        self._cost = PromptCost(len(tokens), reused, min(restored, reused))
 
     def _warm(self, messages: Sequence[ChatMessage], stop: StopFlag) -> Generator[None, None, None]:
         from edge_agent.engines.llama_native import LlamaFailure
 
         session = self._loaded()
+        if not self._config.keep_prefix:
+            return
         try:
             prefix = self._prefix(session, messages)
             if not prefix:
@@ -229,25 +276,31 @@ class LlamaLanguageModel:
 
     def _recall(
         self, session: LlamaSession, messages: Sequence[ChatMessage], stop: StopFlag
-    ) -> Generator[None, None, None]:
-        """Take the state after the system prompt from the store, where it is neither in the context nor short."""
+    ) -> Generator[None, None, int]:
+        """Take the state after the system prompt from the store, where it is neither in the context nor short.
+
+        Returns how many tokens' state that was.
+        """
         from edge_agent.engines.llama_session import common_length
 
         system = tuple(message for message in messages if message.role == "system")
         if self._store is None or not system:
-            return
+            return 0
         if self._system[0] != system:
             self._system = (system, self._prefix(session, system))
         prefix = self._system[1]
         if len(prefix) < _SHORTEST_STORED_TOKENS or common_length(session.evaluated, prefix) == len(prefix):
-            return
+            return 0
         state = yield from self._store.load(prefix)
         if state is None or stop.is_set:
-            return
+            return 0
         with session.exclusive(stop) as is_ours:
-            is_good = not is_ours or session.restore(state, prefix)
-        if not is_good:
-            self._store.discard(prefix)
+            if not is_ours:
+                return 0
+            if session.restore(state, prefix):
+                return len(prefix)
+        self._store.discard(prefix)
+        return 0
 
     def _keep(self, session: LlamaSession, prefix: list[int], stop: StopFlag) -> Generator[None, None, None]:
         """Save the context's state, where it is that after `prefix`, and worth it."""
@@ -274,16 +327,10 @@ class LlamaLanguageModel:
     def _fitting(
         self, session: LlamaSession, messages: Sequence[ChatMessage]
     ) -> tuple[list[int], Sequence[ChatMessage]]:
-        """Return the prompt's tokens, the oldest turns left out until they and a full answer fit; and what is left."""
+        """Return the tokens of a prompt that leaves room for a full answer, and the chat with the turns that fit."""
         room = session.context_tokens
-        wanted = max(room - self._config.max_answer_tokens, room // 2)
-        kept = list(messages)
-        while True:
-            tokens = self._tokens(session, kept)
-            if len(tokens) <= wanted:
-                return tokens, kept
-            if not _drop_oldest_turn(kept):
-                break
+        kept = self._windowed(messages, max(room - self._config.max_answer_tokens, room // 2))
+        tokens = self._tokens(session, kept)
         if len(tokens) <= room - _SHORTEST_ANSWER_TOKENS:
             return tokens, kept
         raise GenerationError(
@@ -291,6 +338,9 @@ class LlamaLanguageModel:
             f"the question has {len(tokens)} tokens, too many for the context of {room}; "
             "ask something shorter or raise llm.context_tokens",
         )
+
+    def _windowed(self, messages: Sequence[ChatMessage], wanted: int) -> Sequence[ChatMessage]:
+        return messages if self._window is None else self._window.fit(messages, wanted)
 
     def _tokens(self, session: LlamaSession, messages: Sequence[ChatMessage]) -> list[int]:
         prompt = self._format.prompt(messages)
@@ -318,14 +368,3 @@ def _silent(steps: Generator[None, None, T]) -> Generator[str, None, T]:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         yield ""
-
-
-def _drop_oldest_turn(messages: list[ChatMessage]) -> bool:
-    """Take out the first user message and what answers it; never the system prompt or the last message."""
-    first = next((at for at, message in enumerate(messages[:-1]) if message.role != "system"), None)
-    if first is None:
-        return False
-    del messages[first]
-    while first < len(messages) - 1 and messages[first].role == "assistant":
-        del messages[first]
-    return True

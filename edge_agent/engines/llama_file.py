@@ -1,18 +1,46 @@
-"""What can be told about a GGUF file without llama.cpp."""
+"""Whether a GGUF file is good, before llama.cpp is let at it in this process."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_agent.engines.probe import probe
 from edge_agent.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PROBE = "edge_agent.engines.llama_probe"
 _REMEDY = "download or copy it again, or set llm.model to another GGUF file"
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MOST_ENTRIES = 1 << 20
+
+
+class ModelFile:
+    """A model's file, which is tried in a child process once for as long as it stays what it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._good: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Refuse a file that llama.cpp can't use, or dies of.
+
+        Raises:
+            ModelError: It is absent, incomplete, corrupt, or not a model that continues text.
+        """
+        check_header(self._path)
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise broken(self._path, f"can't be read ({error.strerror})") from error
+        found = (status.st_size, status.st_mtime_ns)
+        if found == self._good:
+            return
+        if reason := probe(_PROBE, self._path):
+            raise broken(self._path, reason)
+        self._good = found
 
 
 def check_header(path: Path) -> None:

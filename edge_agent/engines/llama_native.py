@@ -30,7 +30,7 @@ class LlamaFailure(Exception):  # noqa: N818 - internal: the adapter turns it in
     """llama.cpp refused; the text is its own complaint, or ours."""
 
 
-class _Log:
+class LlamaLog:
     """Routes llama.cpp's log, which belongs to the whole process, to ours.
 
     Keeps the first complaint, of which later ones are the echo.
@@ -51,10 +51,10 @@ class _Log:
             self.complaint = _WHERE.sub("", line)
 
 
-_loaded: list[tuple[Any, _Log]] = []
+_loaded: list[tuple[Any, LlamaLog]] = []
 
 
-def library() -> tuple[Any, _Log]:
+def library() -> tuple[Any, LlamaLog]:
     """Import llama.cpp once and take its log away from standard error.
 
     Raises:
@@ -70,7 +70,7 @@ def library() -> tuple[Any, _Log]:
         finally:
             if is_ours:
                 del os.environ["GOMP_SPINCOUNT"]
-        _loaded.append((llama_cpp.llama_cpp, _Log(llama_cpp.llama_cpp)))
+        _loaded.append((llama_cpp.llama_cpp, LlamaLog(llama_cpp.llama_cpp)))
         llama_cpp.llama_backend_init()
     return _loaded[0]
 

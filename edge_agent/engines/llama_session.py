@@ -8,57 +8,22 @@ import platform
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from edge_agent.engines.llama_native import LlamaFailure, StopFlag, library
+from edge_agent.engines.llama_sampler import GrammarSampler, LlamaSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 _logger = logging.getLogger(__name__)
 
 _ABORTED = 2
 _PIECE_BYTES = 256
-_TOP_K = 40
-_TOP_P = 0.95
-_MIN_P = 0.05
 _NO_FLASH_ATTENTION = 0
 _PATIENCE_S = 5.0
 _GLANCE_S = 0.02
-
-
-class LlamaSampler:
-    """Picks tokens for one answer; greedy at temperature 0. A context manager, which frees it."""
-
-    def __init__(self, api: Any, temperature: float, seed: int) -> None:  # noqa: ANN401 - ctypes
-        self._api = api
-        self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        if temperature == 0:
-            links = [api.llama_sampler_init_greedy()]
-        else:
-            links = [
-                api.llama_sampler_init_top_k(_TOP_K),
-                api.llama_sampler_init_top_p(_TOP_P, 1),
-                api.llama_sampler_init_min_p(_MIN_P, 1),
-                api.llama_sampler_init_temp(temperature),
-                api.llama_sampler_init_dist(seed),
-            ]
-        for link in links:
-            api.llama_sampler_chain_add(self._chain, link)
-
-    def pick(self, context: Any) -> int:  # noqa: ANN401 - ctypes
-        """Pick the next token from the context's last output."""
-        return int(self._api.llama_sampler_sample(self._chain, context, -1))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._api.llama_sampler_free(self._chain)
 
 
 class LlamaSession:
@@ -233,9 +198,26 @@ class LlamaSession:
         """Return what picks an answer's tokens; the seed counts from here."""
         return LlamaSampler(self._api, temperature, seed)
 
-    def pick(self, sampler: LlamaSampler) -> int:
-        """Pick the next token from the output of the last `evaluate`."""
-        return sampler.pick(self._context)
+    def grammar_sampler(self, grammar: str) -> GrammarSampler:
+        """Return what holds the tokens of one text to a GBNF grammar.
+
+        Raises:
+            LlamaFailure: llama.cpp refuses the grammar.
+        """
+        return GrammarSampler(self._api, self._vocabulary, grammar, self._log)
+
+    def pick(self, sampler: LlamaSampler, grammar: GrammarSampler | None = None) -> int:
+        """Pick the next token from the output of the last `evaluate`.
+
+        Raises:
+            LlamaFailure: The grammar leaves no token.
+        """
+        return grammar.pick(self._context, sampler) if grammar else sampler.pick(self._context)
+
+    def forget(self) -> None:
+        """Throw the context's state away."""
+        self._owner = None
+        self._trim(0)
 
     def state(self) -> bytearray:
         """Return a copy of the context's state, which `restore` can take.

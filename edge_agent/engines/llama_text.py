@@ -89,6 +89,13 @@ class AnswerText:
         """Take a token's bytes; return the text that is certain now."""
         return self._advance(self._decoder.decode(piece), end=False)
 
+    def would_begin_with(self, piece: bytes, opening: str) -> bool:
+        """Tell whether the answer, not begun so far, would begin with `opening` if `piece` came next."""
+        if self._begun or self.stopped:
+            return False
+        rest = _without_thought(self._held + piece.decode(errors="replace"))
+        return rest is not None and rest.startswith(opening)
+
     def flush(self) -> str:
         """Return what was held back, for no more tokens come."""
         return self._advance(self._decoder.decode(b"", final=True), end=True)
@@ -111,19 +118,27 @@ class AnswerText:
     def _find_beginning(self, *, end: bool) -> bool:
         """Drop white space and thoughts in front of the answer; return whether it has begun."""
         opened, closed = _THOUGHT
-        text = self._held.lstrip()
-        if text.startswith(opened):
-            at = text.find(closed)
-            if at < 0:
-                # Of thoughts only what may be the start of their end is needed.
-                self._held = "" if end else text[: len(opened)] + text[len(opened) :][-len(closed) :]
-                return False
-            text = text[at + len(closed) :].lstrip()
+        text = _without_thought(self._held)
+        if text is None:
+            # Of thoughts only what may be the start of their end is needed.
+            thought = self._held.lstrip()
+            self._held = "" if end else thought[: len(opened)] + thought[len(opened) :][-len(closed) :]
+            return False
         self._held = text
         if not text or (not end and opened.startswith(text)):
             return False
         self._begun = True
         return True
+
+
+def _without_thought(text: str) -> str | None:
+    """Return `text` without white space and a thought in front; None where the thought goes on."""
+    opened, closed = _THOUGHT
+    text = text.lstrip()
+    if not text.startswith(opened):
+        return text
+    at = text.find(closed)
+    return None if at < 0 else text[at + len(closed) :].lstrip()
 
 
 def _overlap(text: str, stop: str) -> int:

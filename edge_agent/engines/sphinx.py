@@ -122,14 +122,18 @@ class PocketSphinxRecognizer:
         with self._call.running():
             self._send(Kind.AUDIO, chunk.pcm)
             text = self._answer(Kind.PARTIAL, _ACCEPT_TIMEOUT_S + _SLOWEST_FACTOR * chunk.duration_s)["text"]
-        return None if text is None else Transcript(text=text, final=False)
+        return None if text is None else Transcript(text=text, in_grammar=self._grammar is not None, final=False)
+
+    def preview(self) -> Transcript:
+        """Wait for the child's readings of the audio so far and weigh them.
+
+        It takes as long as `finish`, which answers at once if it comes next.
+        """
+        return self._read(Kind.PREVIEW)
 
     def finish(self) -> Transcript:
         """End the utterance; wait for the child's readings and weigh them."""
-        with self._call.running():
-            self._send(Kind.FINISH)
-            readings = self._answer(Kind.FINAL, _FINISH_TIMEOUT_S)
-        return self._judged(readings)
+        return self._read(Kind.FINISH)
 
     def stop(self) -> None:
         """Let the call that runs end within a second, and its child too unless that answers at once."""
@@ -140,6 +144,12 @@ class PocketSphinxRecognizer:
         if self._process is not None:
             self._process.close()
             self._process = None
+
+    def _read(self, kind: Kind) -> Transcript:
+        with self._call.running():
+            self._send(kind)
+            readings = self._answer(Kind.FINAL, _FINISH_TIMEOUT_S)
+        return self._judged(readings)
 
     def _judged(self, readings: dict[str, Any]) -> Transcript:
         heard = readings["words"]
@@ -153,7 +163,7 @@ class PocketSphinxRecognizer:
         notes = {"acoustic": acoustic, "language": language}
         if self._grammar is not None and confidence < self._config.min_confidence:
             _log.debug("rejected %r: confidence %.2f", text, confidence)
-            return Transcript(text="", confidence=confidence, notes=notes)
+            return Transcript(text="", confidence=confidence, notes=notes, doubtful=text)
         return Transcript(
             text=text,
             confidence=confidence,

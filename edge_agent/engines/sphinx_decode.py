@@ -104,6 +104,8 @@ class UtteranceDecoder:
         self._final = Decoder(**common, **files, **(_CLOSED if grammar else {}))
         self._pcm = bytearray()
         self._started = False
+        self._read: tuple[Prepared, Readings] | None = None
+        self._read_bytes = -1
 
     def start(self) -> None:
         """Begin an utterance, dropping an unfinished one."""
@@ -111,6 +113,7 @@ class UtteranceDecoder:
         self._streaming.start_utt()
         self._started = True
         self._pcm.clear()
+        self._read = None
 
     def accept(self, pcm: bytes) -> None:
         """Take the next samples."""
@@ -122,11 +125,24 @@ class UtteranceDecoder:
         hypothesis = self._streaming.hyp()
         return hypothesis.hypstr if hypothesis else ""
 
-    def finish(self) -> Readings:
-        """End the utterance and return its readings."""
-        self._end()
+    def preview(self) -> Readings:
+        """Return what `finish` would if the utterance ended here; the streaming pass stays open."""
+        if self._read is not None and len(self._pcm) == self._read_bytes:
+            return self._read[1]
         utterance = prepared(bytes(self._pcm))
+        if self._read is None or self._read[0] != utterance:
+            self._read = utterance, self._readings(utterance)
+        self._read_bytes = len(self._pcm)
+        return self._read[1]
+
+    def finish(self) -> Readings:
+        """End the utterance and return its readings; those of the last preview where its voice was cut out alike."""
+        self._end()
+        return self.preview()
+
+    def _readings(self, utterance: Prepared) -> Readings:
         decoder = self._final
+        decoder.reinit_feat()  # without it, scores depend on what was decoded before
         decoder.start_utt()
         decoder.process_raw(utterance.pcm, full_utt=True)
         decoder.end_utt()

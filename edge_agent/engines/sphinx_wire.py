@@ -20,6 +20,8 @@ class Kind(IntEnum):
     """To the child: 16 kHz samples. Answered by PARTIAL when they are decoded."""
     FINISH = 4
     """To the child: end the utterance. Answered by FINAL."""
+    PREVIEW = 5
+    """To the child: read what there is of the utterance, which can go on. Answered by FINAL."""
     LOADED = 10
     PARTIAL = 11
     """From the child: `{"text": str | null}`, null where there is nothing new to say."""

@@ -6,15 +6,15 @@ import difflib
 import json
 import logging
 import random
-from array import array
 from contextlib import suppress
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.audio import HEAR_RATE_HZ
 from edge_agent.engines.probe import probe
+from edge_agent.engines.vosk_decoder import VoskDecoder, quiet
+from edge_agent.engines.vosk_sentences import Sentences
 from edge_agent.errors import ModelError, RecognitionError
-from edge_agent.events import Transcript, Word
+from edge_agent.events import Transcript
 from edge_agent.hear.asr import RunningCall
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edge_agent.audio import AudioChunk
     from edge_agent.config.engines import VoskConfig
+    from edge_agent.events import Word
     from edge_agent.grammar import Grammar
 
 _logger = logging.getLogger(__name__)
@@ -34,12 +35,10 @@ _SILENT = -3
 """Below Kaldi's level for errors, which reach us as exceptions; at -1 its warnings still go to standard error."""
 _MOST_SENTENCES = 4_000
 _PARTIAL_EVERY_S = 0.1
-_QUIET_S = 0.3
-_QUIET_DEVIATION = 2.0
-"""Quiet before an utterance that is read with a grammar: cut close, three of nine digit strings lost a word without
-it, none with it. Faint noise (standard deviation in 16-bit steps), since digital silence is read
-as a word of its own."""
-
+_CATCH_UP = 5
+"""Times the duration of a chunk that `accept` decodes, where a preview left it behind."""
+_STEP_BYTES = HEAR_RATE_HZ
+"""Half a second: so much is decoded between two looks at whether to stop."""
 _SURE_CONFIDENCE = 0.85
 _SURE_WORDS = 3
 _AGREEMENT = 0.75
@@ -64,14 +63,14 @@ class VoskRecognizer:
         self._min_confidence = config.min_confidence
         self._path = model
         self._model: Any = None
-        self._closed: Any = None
-        self._free: Any = None
-        self._sentences: frozenset[str] = frozenset()
-        self._pairs: frozenset[tuple[str, str]] = frozenset()
-        self._longest = 0
-        self._quiet = b""
+        self._closed: VoskDecoder | None = None
+        self._free: VoskDecoder | None = None
+        self._sentences = Sentences()
         self._heard: list[Word] = []
-        self._audio = bytearray()
+        self._chunks: list[bytes] = []
+        self._decoded = 0
+        self._has_ended = False
+        self._previewed: Transcript | None = None
         self._partial = ""
         self._unreported_s = 0.0
         self._call = RunningCall()
@@ -108,7 +107,7 @@ class VoskRecognizer:
             try:
                 self._model = self._model or vosk.Model(str(self._path))
                 self._heed_stop()
-                self._free = self._recognizer()
+                self._free = VoskDecoder(self.name, self._recognizer())
                 self._closed = self._close_to(grammar) if grammar else None
             except RecognitionError:
                 raise
@@ -118,42 +117,50 @@ class VoskRecognizer:
             self.start()
 
     def start(self) -> None:
-        """Begin an utterance."""
-        for recognizer in (self._closed, self._free):
-            if recognizer is not None:
-                recognizer.Reset()
-        if self._closed is not None:
-            self._quiet = self._quiet or _quiet()
-            self._take(self._closed, self._quiet)
-        self._heard.clear()
-        self._audio.clear()
+        """Begin an utterance.
+
+        Raises:
+            RecognitionError: Vosk failed.
+        """
+        self._rewind()
+        self._chunks.clear()
+        self._previewed = None
         self._partial = ""
-        self._unreported_s = 0.0
 
     def accept(self, chunk: AudioChunk) -> Transcript | None:
         """Take audio; return a partial transcript where it changed, at most ten times a second.
+
+        The first audio after a preview begins to decode the utterance anew, at most five times as much of it as is
+        given, and until that has caught up there are no partials.
 
         Raises:
             RecognitionError: The model is not loaded, the audio is not 16 kHz, or Vosk failed.
         """
         if chunk.rate_hz != HEAR_RATE_HZ:
             raise RecognitionError(self.name, f"takes {HEAR_RATE_HZ} Hz, not {chunk.rate_hz}")
-        recognizer = self._listening()
-        if self._closed is not None:
-            self._audio += chunk.pcm
-        # Vosk ends a segment at a pause of its own liking; where the utterance ends is not for it to say.
-        if self._take(recognizer, chunk.pcm):
-            self._heard += _words(recognizer.Result(), self._lead_s)
-        self._unreported_s += chunk.duration_s
-        if self._unreported_s < _PARTIAL_EVERY_S:
+        decoder = self._listening()
+        self._chunks.append(chunk.pcm)
+        self._previewed = None
+        reports = self._decode(decoder, _CATCH_UP * len(chunk.pcm))
+        if not reports or self._decoded < len(self._chunks):
             return None
-        self._unreported_s = 0.0
-        unfinished = json.loads(recognizer.PartialResult()).get("partial", "")
-        text = _spoken([*(word.text for word in self._heard), *unfinished.split()])
+        text = _spoken([*(word.text for word in self._heard), *decoder.unfinished()])
         if text == self._partial:
             return None
         self._partial = text
-        return Transcript(text, final=False)
+        return Transcript(text, in_grammar=self._closed is not None, final=False)
+
+    def preview(self) -> Transcript:
+        """End the utterance for Vosk, which can't go on from there, and keep its audio in case it does.
+
+        Raises:
+            RecognitionError: The model is not loaded or Vosk failed.
+        """
+        decoder = self._listening()
+        with self._call.running():
+            if self._previewed is None:
+                self._previewed = self._final(decoder)
+            return self._previewed
 
     def finish(self) -> Transcript:
         """End the utterance; where the closed reading is doubtful, decode it once more, freely.
@@ -161,16 +168,15 @@ class VoskRecognizer:
         Raises:
             RecognitionError: The model is not loaded or Vosk failed.
         """
-        recognizer = self._listening()
+        decoder = self._listening()
         with self._call.running():
-            words = [*self._heard, *_words(recognizer.FinalResult(), self._lead_s)]
             try:
-                return self._judge(words) if self._closed is not None else self._transcript(words, in_grammar=None)
+                return self._final(decoder) if self._previewed is None else self._previewed
             finally:
                 self.start()
 
     def stop(self) -> None:
-        """End the probe that `load` waits for, or the free decoding in `finish` before its next half second.
+        """End the probe that `load` waits for, or what `preview` or `finish` decodes before its next half second.
 
         Any other call into Vosk runs to its end: `accept` is short, and loading the model can't be interrupted.
         """
@@ -180,7 +186,42 @@ class VoskRecognizer:
     def close(self) -> None:
         """Free the model."""
         self._closed = self._free = self._model = None
-        self._audio.clear()
+        self._chunks.clear()
+        self._previewed = None
+
+    def _rewind(self) -> None:
+        decoder = self._closed or self._free
+        if decoder is not None:
+            decoder.restart()
+        self._heard.clear()
+        self._decoded = 0
+        self._has_ended = False
+        self._unreported_s = 0.0
+
+    def _decode(self, decoder: VoskDecoder, most_bytes: int) -> bool:
+        """Decode chunk by chunk, as they came: where Vosk cuts depends on it. Tell whether a partial is due."""
+        if self._has_ended:
+            self._rewind()
+        begin, decoded_bytes, is_due = self._decoded, 0, False
+        for pcm in self._chunks[begin:]:
+            if decoded_bytes and decoded_bytes + len(pcm) > most_bytes:
+                break
+            self._heard += decoder.take(pcm)
+            self._decoded += 1
+            decoded_bytes += len(pcm)
+            self._unreported_s += len(pcm) / (2 * HEAR_RATE_HZ)
+            is_due = self._unreported_s >= _PARTIAL_EVERY_S
+            if is_due:
+                self._unreported_s = 0.0
+        return is_due
+
+    def _final(self, decoder: VoskDecoder) -> Transcript:
+        while self._has_ended or self._decoded < len(self._chunks):
+            self._heed_stop()
+            self._decode(decoder, _STEP_BYTES)
+        self._has_ended = True
+        words = [*self._heard, *decoder.end()]
+        return self._judge(words) if self._closed is not None else self._transcript(words, in_grammar=None)
 
     def _probed(self) -> str | None:
         self._probes = True
@@ -205,7 +246,7 @@ class VoskRecognizer:
     def _judge(self, words: list[Word]) -> Transcript:
         closed = self._transcript(words, in_grammar=True)
         confidence = closed.confidence or 0.0
-        exact = self._can_be_said(closed.text)
+        exact = self._sentences.can_be_said(closed.text)
         if exact and len(words) >= _SURE_WORDS and confidence >= max(_SURE_CONFIDENCE, self._min_confidence):
             return closed
         free = self._decode_freely()
@@ -215,60 +256,37 @@ class VoskRecognizer:
         needed = _AGREEMENT_EXACT if exact else _AGREEMENT
         if confidence < self._min_confidence or agreement < needed:
             return Transcript(free.text, free.confidence, free.words, in_grammar=False, notes=notes)
-        if not exact and self._can_be_said(free.text):
+        if not exact and self._sentences.can_be_said(free.text):
             return Transcript(free.text, free.confidence, free.words, True, (closed.text,), notes=notes)  # noqa: FBT003
-        near = "" if exact else self._near(closed.text)
+        near = "" if exact else self._sentences.near(closed.text)
         text = near or closed.text
         others = tuple(dict.fromkeys(other for other in (closed.text, free.text) if other != text))
         return Transcript(text, confidence, closed.words, in_grammar=True, alternatives=others, notes=notes)
 
-    def _can_be_said(self, text: str) -> bool:
-        """Tell whether each word may follow the one before it, in a sentence no longer than the grammar's.
-
-        Sentences with slots are too many to list.
-        """
-        pairs = _pairs(text)
-        return 1 < len(pairs) <= self._longest + 1 and self._pairs.issuperset(pairs)
-
-    @property
-    def _lead_s(self) -> float:
-        return _QUIET_S if self._closed is not None else 0.0
-
-    def _near(self, text: str) -> str:
-        """Return the one sentence that is a word away from `text`; none where several are: that would be a guess."""
-        words = text.split()
-        if len(words) < _SURE_WORDS:
-            return ""
-        near = [sentence for sentence in self._sentences if _is_one_word_away(words, sentence.split())]
-        return near[0] if len(near) == 1 else ""
-
     def _decode_freely(self) -> Transcript:
-        recognizer = self._free
+        assert self._free is not None  # noqa: S101 - it is loaded with the closed one; tells mypy
+        self._free.restart()
+        pcm = b"".join(self._chunks)
         words: list[Word] = []
-        for at in range(0, len(self._audio), HEAR_RATE_HZ):  # half a second each
+        for at in range(0, len(pcm), _STEP_BYTES):
             self._heed_stop()
-            if self._take(recognizer, bytes(self._audio[at : at + HEAR_RATE_HZ])):
-                words += _words(recognizer.Result(), 0.0)
-        return self._transcript([*words, *_words(recognizer.FinalResult(), 0.0)], in_grammar=False)
+            words += self._free.take(pcm[at : at + _STEP_BYTES])
+        return self._transcript([*words, *self._free.end()], in_grammar=False)
 
     def _transcript(self, words: Sequence[Word], *, in_grammar: bool | None) -> Transcript:
         """Join words; `in_grammar` None: true if they are a sentence of the grammar."""
         text = _spoken([word.text for word in words])
         confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
         known = tuple(word for word in words if word.text != _UNKNOWN)
-        return Transcript(text, confidence, known, self._can_be_said(text) if in_grammar is None else in_grammar)
+        return Transcript(
+            text, confidence, known, self._sentences.can_be_said(text) if in_grammar is None else in_grammar
+        )
 
-    def _take(self, recognizer: Any, pcm: bytes) -> bool:  # noqa: ANN401 - vosk has no types
-        try:
-            return bool(recognizer.AcceptWaveform(pcm))
-        except Exception as error:  # vosk raises nothing more special
-            raise RecognitionError(self.name, str(error)) from error
-
-    def _listening(self) -> Any:  # noqa: ANN401 - vosk has no types
-        recognizer = self._closed or self._free
-        if recognizer is None:
+    def _listening(self) -> VoskDecoder:
+        decoder = self._closed or self._free
+        if decoder is None:
             raise RecognitionError(self.name, "the model is not loaded")
-        return recognizer
+        return decoder
 
     def _recognizer(self, *grammar: str) -> Any:  # noqa: ANN401 - vosk has no types
         import vosk
@@ -277,15 +295,13 @@ class VoskRecognizer:
         recognizer.SetWords(True)  # noqa: FBT003 - Vosk's signature
         return recognizer
 
-    def _close_to(self, grammar: Grammar) -> Any:  # noqa: ANN401 - vosk has no types
+    def _close_to(self, grammar: Grammar) -> VoskDecoder | None:
         """Return a recognizer for the sentences whose words the model knows, None where it can't be closed."""
         unknown = {word for word in grammar.words if self._model.vosk_model_find_word(word) < 0}
         if unknown:
             _logger.warning("%s does not know %s: sentences with them can't be heard", self.name, _listed(unknown))
         known = [text for text in (*grammar.sentences, *grammar.phrases) if text and unknown.isdisjoint(text.split())]
-        self._sentences = frozenset(known)
-        self._longest = max((len(sentence.split()) for sentence in self._sentences), default=0)
-        self._pairs = frozenset(pair for sentence in self._sentences for pair in _pairs(sentence))
+        self._sentences = Sentences(known)
         if not known:
             _logger.warning("%s can say none of the grammar's sentences; it listens freely", self.name)
             return None
@@ -294,37 +310,7 @@ class VoskRecognizer:
             return None
         if len(known) > _MOST_SENTENCES:
             known = random.Random(0).sample(known, _MOST_SENTENCES)  # noqa: S311 - the same ones every time
-        return self._recognizer(json.dumps(known))
-
-
-def _quiet() -> bytes:
-    noise = random.Random(0)  # noqa: S311 - the same every time
-    return array("h", (round(noise.gauss(0, _QUIET_DEVIATION)) for _ in range(int(_QUIET_S * HEAR_RATE_HZ)))).tobytes()
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """Pairs of neighbours, the sentence's edges among them."""
-    return list(pairwise(["", *text.split(), ""]))
-
-
-def _is_one_word_away(words: Sequence[str], others: Sequence[str]) -> bool:
-    """Tell whether one word was exchanged, left out or put in."""
-    if abs(len(words) - len(others)) > 1 or words == others:
-        return False
-    same = 0
-    while same < min(len(words), len(others)) and words[same] == others[same]:
-        same += 1
-    rest, other_rest = words[same:], others[same:]
-    shorter = min(len(rest), len(other_rest))
-    tail = shorter if len(rest) != len(other_rest) else shorter - 1
-    return tail <= 0 or rest[-tail:] == other_rest[-tail:]
-
-
-def _words(result: str, offset_s: float) -> list[Word]:
-    return [
-        Word(entry["word"], max(0.0, entry["start"] - offset_s), max(0.0, entry["end"] - offset_s), entry["conf"])
-        for entry in json.loads(result).get("result", ())
-    ]
+        return VoskDecoder(self.name, self._recognizer(json.dumps(known)), quiet())
 
 
 def _spoken(words: Sequence[str]) -> str:

@@ -48,6 +48,17 @@ class SpeechRecognizer(Protocol):
         """
         ...
 
+    def preview(self) -> Transcript:
+        """Return what `finish` would if the utterance ended here; it can go on.
+
+        Called in a pause, of which no audio follows until somebody speaks again or `finish` or `start` comes. Where
+        somebody does, the partials and the final transcript are those that there would have been without it.
+
+        Raises:
+            RecognitionError: The engine broke; the next `start` tries to revive it.
+        """
+        ...
+
     def finish(self) -> Transcript:
         """End the utterance and return its final transcript, `text` empty where nothing was understood.
 
@@ -57,7 +68,7 @@ class SpeechRecognizer(Protocol):
         ...
 
     def stop(self) -> None:
-        """Make the call that runs, `load`, `start`, `accept` or `finish`, end soon. Any thread; does not block.
+        """Make the call that runs end soon: `load`, `start`, `accept`, `preview`, `finish`. Any thread; never blocks.
 
         That call raises RecognitionError, or returns where it was about to; the next `start` or `load` makes the
         recognizer usable again. Between two calls it does nothing, so that it can't hit the next one.

@@ -1,4 +1,4 @@
-"""Frames to facts: wake word, voice activity and endpointing, as the conversation's state asks for them."""
+"""Frames to facts: wake word, voice activity, endpointing and cutting in, as the conversation's state asks for them."""
 
 from __future__ import annotations
 
@@ -7,32 +7,39 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from edge_agent.audio import AudioChunk
 from edge_agent.events import EndpointReason
+from edge_agent.hear.echo import ECHO_WINDOW_S, EchoGuard, Origin
 from edge_agent.hear.endpoint import (
     Endpointer,
     EndpointingEvent,
     OnsetDetected,
+    PauseBegan,
+    PauseEnded,
     UtteranceContinued,
     UtteranceDropped,
     UtteranceEnded,
 )
-from edge_agent.pipeline.turn import (
+from edge_agent.hear.pauses import PauseLearner
+from edge_agent.pipeline.commands import State
+from edge_agent.pipeline.facts import (
     Activated,
     ListeningLapsed,
     MuteChanged,
     SpeechBegan,
     SpeechDropped,
     SpeechEnded,
-    State,
 )
 from edge_agent.runtime.pool import Priority
 
 if TYPE_CHECKING:
-    from edge_agent.audio import AudioChunk
-    from edge_agent.config.audio import EndpointConfig
+    from collections.abc import Callable
+
+    from edge_agent.config.audio import ActivationConfig, EndpointConfig, InterruptionConfig
     from edge_agent.hear.source import AudioSource
     from edge_agent.hear.vad import VoiceActivityDetector
     from edge_agent.hear.wake import WakeWordDetector
+    from edge_agent.pipeline.answering import Understanding
     from edge_agent.pipeline.run import Runner
     from edge_agent.runtime.pools import Station
 
@@ -41,15 +48,24 @@ _log = logging.getLogger(__name__)
 _WAKE_S = 5.0
 """A frame takes about a millisecond; beyond this the detector hangs, and hearing starts anew."""
 _RESTING = frozenset({State.IDLE, State.LISTENING})
+_ANSWERING = frozenset({State.THINKING, State.SPEAKING})
 _SPEAKING_S = 0.2
 """Speech since the button was pressed that makes a long press a long sentence and not a wish to mute."""
+_FALSE_END_S = 1.2
+"""Speech so soon after an utterance was called finished says that it was not."""
+_LEVELS = ("nothing", "button", "wake_word", "stop_word", "speech")
 
 
 class Ears:
     """Listens to one source after the other for a runner.
 
-    Half duplex: while a turn is thought about or spoken, frames only serve the wake word. `patient` sources
-    (recordings) wait meanwhile instead, as a polite person would.
+    While a turn is thought about or spoken, frames serve the wake word, and, where the configuration lets people cut
+    in by words, a voice that is louder than the echo of what is played. `patient` sources (recordings) wait meanwhile
+    instead, as a polite person would.
+
+    Args:
+        pauses: Learns how long people pause; None: nothing is learned.
+        on_utterance: Is given each frame of an utterance and its turn's id, for whoever keeps audio.
     """
 
     def __init__(
@@ -57,22 +73,37 @@ class Ears:
         runner: Runner,
         vad: VoiceActivityDetector,
         endpoint: EndpointConfig,
+        activation: ActivationConfig,
+        interruption: InterruptionConfig,
         *,
         wake: WakeWordDetector | None = None,
         wake_station: Station | None = None,
-        listen_s: float,
+        pauses: PauseLearner | None = None,
+        on_utterance: Callable[[int, AudioChunk], None] | None = None,
     ) -> None:
         self._runner = runner
         self._vad = vad
-        self._endpointer = Endpointer(endpoint)
+        self._pauses = pauses if pauses is not None else PauseLearner(endpoint)
+        self._endpointer = Endpointer(endpoint, pauses=self._pauses)
+        cutting_in = endpoint.model_copy(update={"onset_s": interruption.onset_s})
+        self._cutting_in = Endpointer(cutting_in, pauses=self._pauses)
+        self._guard = EchoGuard(interruption.margin_db)
+        self._level = _LEVELS.index(interruption.by)
         self._wake = wake
         self._wake_station = wake_station
-        self._listen_s = listen_s
+        self._activation = activation
+        self._on_utterance = on_utterance
         self._listened_s = 0.0
         self._spoken_s = 0.0
+        self._since_end_s = 0.0
+        self._length_s = 0.0
+        self._paused_at_s = 0.0
+        self._considered_s = 0.0
         self._lag_s = 0.0
+        self._is_patient = False
         self._button_down = False
         runner.on_reset_hearing = self._reset
+        runner.on_understood = self._judge
 
     async def listen(self, source: AudioSource, *, patient: bool) -> None:
         """Hear `source` to its end; an utterance it leaves open ends there.
@@ -81,6 +112,7 @@ class Ears:
             DeviceError: The microphone is lost.
         """
         was_resting = False
+        self._is_patient = patient
         async with aclosing(source.frames()) as frames:
             async for frame in frames:
                 self._lag_s = 0.0 if frame.captured_at is None else max(0.0, time.monotonic() - frame.captured_at)
@@ -91,11 +123,13 @@ class Ears:
                     source.rest(resting=resting)
                 if patient and self._runner.state in {State.THINKING, State.SPEAKING}:
                     await self._runner.rested()
-        await self._pass_on(self._endpointer.end(EndpointReason.END_OF_INPUT))
+        await self._pass_on(self._cutter.end(EndpointReason.END_OF_INPUT))
         await self._runner.rested()
 
     def press(self) -> None:
         """Push to talk: listen from now on, cutting off an answer that is being given."""
+        if self._runner.state in _ANSWERING and not self._may_cut_in("button"):
+            return
         self._runner.post(Activated("button"))
         if self._runner.state is State.LISTENING:
             self._button_down = True
@@ -103,7 +137,7 @@ class Ears:
     async def release(self) -> None:
         """The button was let go: the utterance is complete."""
         self._button_down = False
-        await self._pass_on(self._endpointer.end(EndpointReason.BUTTON))
+        await self._pass_on(self._cutter.end(EndpointReason.BUTTON))
 
     def hold(self) -> None:
         """The button was held: mute or unmute the microphone, unless someone is speaking into it."""
@@ -120,37 +154,85 @@ class Ears:
 
     def _reset(self) -> None:
         self._endpointer.reset()
+        self._cutting_in.reset()
         self._vad.reset()
         self._listened_s = 0.0
         self._spoken_s = 0.0
         self._button_down = False
 
+    def _may_cut_in(self, by: str) -> bool:
+        return _LEVELS.index(by) <= self._level
+
+    @property
+    def _cutter(self) -> Endpointer:
+        """What the utterance being spoken is cut out with: one that began in an answer stays with its own."""
+        return self._cutting_in if self._cutting_in.in_utterance else self._endpointer
+
+    def _judge(self, understanding: Understanding) -> None:
+        match = understanding.match
+        self._cutter.judge(understanding.completeness, is_sentence=match is not None and match.edits == 0)
+
     async def _hear(self, frame: AudioChunk) -> None:
-        state = self._runner.state
         if self._runner.muted:
             return
+        state = self._runner.state
+        self._since_end_s += frame.duration_s
+        if state in _ANSWERING and self._cutting_in.in_utterance and not self._runner.has_rival:
+            self._cutting_in.reset()  # its turn was ended from elsewhere
         if state in {State.LISTENING, State.HEARING}:
-            if self._button_down and not self._endpointer.in_utterance:
-                await self._pass_on([self._endpointer.begin()])
-            is_speech = self._vad.is_speech(frame)
-            self._spoken_s += frame.duration_s if is_speech else 0.0
-            await self._pass_on(self._endpointer.push(frame, is_speech=is_speech, held=self._button_down))
-            self._lapse(frame.duration_s)
-        elif self._wake is not None and self._wake_station is not None:
-            detector = self._wake
-            word = await self._wake_station.run(
-                lambda: detector.detect(frame), kind="wake", priority=Priority.HIGH, timeout_s=_WAKE_S
-            )
-            if word is not None:
-                _log.info("wake word %r", word)
-                self._runner.post(Activated(f"wake word {word}"))
+            await self._listen(frame)
+        elif state in _ANSWERING and self._may_cut_in("stop_word") and not self._is_patient:
+            is_speech, frame = self._judged(frame, certain=True)
+            await self._pass_on(self._cutting_in.push(frame, is_speech=is_speech))
+        if self._wake is not None and self._listens_for_wake(self._runner.state):
+            await self._detect_wake(self._wake, frame)
+
+    async def _listen(self, frame: AudioChunk) -> None:
+        if self._button_down and not self._cutter.in_utterance:
+            await self._pass_on([self._cutter.begin()])
+        is_speech, frame = self._judged(frame, certain=False)
+        self._spoken_s += frame.duration_s if is_speech else 0.0
+        await self._pass_on(self._cutter.push(frame, is_speech=is_speech, held=self._button_down))
+        self._lapse(frame.duration_s)
+
+    def _judged(self, frame: AudioChunk, *, certain: bool) -> tuple[bool, AudioChunk]:
+        """Tell whether a frame is a voice's, and what of it the recognizer may hear: nothing of an echo.
+
+        Where `certain`, only what is louder than any echo is a voice: to cut in. Else all speech that is not clearly
+        an echo: behind the tone that says that the agent listens, people may whisper.
+        """
+        is_speech = self._vad.is_speech(frame)
+        level = self._runner.recent_level(ECHO_WINDOW_S)
+        if level <= 0:
+            return is_speech, frame
+        origin = self._guard.judge(frame, is_speech=is_speech, played_level=level)
+        if origin is Origin.ECHO:
+            return False, AudioChunk(bytes(len(frame.pcm)), frame.rate_hz, frame.captured_at)
+        return (origin is Origin.VOICE if certain else is_speech), frame
+
+    def _listens_for_wake(self, state: State) -> bool:
+        if state in _ANSWERING:
+            return self._may_cut_in("wake_word")
+        # After an answer people may go on at once, or say the wake word as they are used to.
+        return state is State.IDLE or self._runner.invitation != "nothing"
+
+    async def _detect_wake(self, detector: WakeWordDetector, frame: AudioChunk) -> None:
+        if self._wake_station is None:
+            return
+        word = await self._wake_station.run(
+            lambda: detector.detect(frame), kind="wake", priority=Priority.HIGH, timeout_s=_WAKE_S
+        )
+        if word is not None:
+            _log.info("wake word %r", word)
+            self._runner.post(Activated(f"wake word {word}"))
 
     def _lapse(self, duration_s: float) -> None:
         if self._runner.state is not State.LISTENING:
             self._listened_s = 0.0
             return
         self._listened_s += duration_s
-        if self._listened_s >= self._listen_s:
+        is_follow_up = self._runner.invitation == "follow_up"
+        if self._listened_s >= (self._activation.follow_up_s if is_follow_up else self._activation.listen_s):
             self._listened_s = 0.0
             self._runner.post(ListeningLapsed())
 
@@ -158,19 +240,44 @@ class Ears:
         for event in events:
             match event:
                 case OnsetDetected(audio):
-                    self._runner.post(SpeechBegan())
-                    for frame in audio:
-                        await self._runner.hear_more(frame)
+                    await self._begin(audio)
                 case UtteranceContinued(frame):
-                    await self._runner.hear_more(frame)
+                    await self._hand_on(frame)
+                case PauseBegan():
+                    await self._pause()
+                case PauseEnded():
+                    await self._runner.pause(began=False, at_s=self._length_s)
                 case UtteranceEnded(endpoint):
-                    _log.info(
-                        "endpoint: %s, silence %.0f ms, length %.2f s",
-                        endpoint.reason,
-                        endpoint.silence_s * 1000,
-                        endpoint.decided_s,
-                    )
-                    self._runner.post(SpeechEnded(endpoint, self._lag_s))
+                    _log.info("endpoint: %s, length %.2f s", endpoint.why or endpoint.reason, endpoint.decided_s)
+                    self._since_end_s = 0.0
+                    self._runner.post(SpeechEnded(endpoint, self._lag_s + self._overdue_s(endpoint.decided_s)))
                 case UtteranceDropped(speech_s):
                     _log.debug("dropped: only %.0f ms of speech", speech_s * 1000)
                     self._runner.post(SpeechDropped())
+
+    async def _begin(self, audio: tuple[AudioChunk, ...]) -> None:
+        length_s = sum(frame.duration_s for frame in audio)
+        if self._runner.state in _ANSWERING and self._since_end_s - length_s < _FALSE_END_S:
+            self._pauses.false_end(max(0.0, self._since_end_s))
+        else:
+            self._pauses.forget(self._since_end_s)
+        self._considered_s = self._length_s = 0.0
+        self._runner.post(SpeechBegan(length_s + self._lag_s))
+        for frame in audio:
+            await self._hand_on(frame)
+
+    async def _hand_on(self, frame: AudioChunk) -> None:
+        self._length_s += frame.duration_s
+        if self._on_utterance is not None:
+            self._on_utterance(self._runner.heard_turn_id, frame)
+        await self._runner.hear_more(frame)
+
+    async def _pause(self) -> None:
+        await self._runner.pause(began=True, at_s=self._length_s)
+        if self._is_patient:
+            # A recording knows no time: what is found out in a pause is waited for there, and counted below.
+            self._paused_at_s, self._considered_s = self._length_s, await self._runner.considered()
+
+    def _overdue_s(self, decided_s: float) -> float:
+        """Return how much longer than its pause the last one's consideration took, where that was waited for."""
+        return max(0.0, self._considered_s - max(0.0, decided_s - self._paused_at_s)) if self._considered_s else 0.0

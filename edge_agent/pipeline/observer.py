@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_agent.pipeline.commands import State
     from edge_agent.pipeline.report import TurnReport
-    from edge_agent.pipeline.turn import State
     from edge_agent.runtime.pressure import PressureState
 
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge_agent.pipeline.timeline import Timeline
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -41,7 +43,10 @@ class TurnReport:
     """One turn, filled in as it goes.
 
     Attributes:
-        reply_heard: The sentences of `reply` that were played to their end.
+        reply_heard: What of `reply` was played.
+        alert: It announces what rings until somebody reacts.
+        cut_off_by: What interrupted it.
+        timeline: What happened and why, for the flight recorder.
     """
 
     turn: int
@@ -56,6 +61,9 @@ class TurnReport:
     endpoint: Endpoint | None = None
     timings: Timings = field(default_factory=Timings)
     interrupted: bool = False
+    alert: bool = False
+    cut_off_by: str | None = None
+    timeline: Timeline = field(default_factory=Timeline)
 
     def as_json(self) -> dict[str, Any]:
         """Return the turn as the command line's contract has it."""
@@ -98,7 +106,11 @@ class TurnClock:
 
     def now_s(self) -> float:
         """Return seconds since the turn's first input sample."""
-        return time.perf_counter() - self._origin
+        return self.at_s(time.perf_counter())
+
+    def at_s(self, moment: float) -> float:
+        """Return how far into the turn `moment` was, of `time.perf_counter()`."""
+        return moment - self._origin
 
     def queue_audio(self, duration_s: float) -> None:
         """Count audio handed to the speaker, which plays it after what it already has."""

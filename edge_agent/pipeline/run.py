@@ -4,123 +4,90 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from edge_agent.audio import AudioChunk
 from edge_agent.errors import EdgeAgentError
-from edge_agent.pipeline.report import TurnClock, TurnReport
-from edge_agent.pipeline.speaking import SpokenPhrases, Utterer
-from edge_agent.pipeline.turn import (
+from edge_agent.pipeline.commands import (
     Announce,
-    AnnouncementDue,
     CancelTurn,
+    Chime,
     CloseUtterance,
-    Conversation,
-    Interrupted,
+    HoldReply,
     OpenTurn,
-    ReplyBegan,
     ResetHearing,
+    ResumeReply,
     ShowState,
     State,
-    TurnEnded,
-    step,
 )
-from edge_agent.runtime.channel import Channel, ChannelClosedError
-from edge_agent.runtime.loop import single_error
+from edge_agent.pipeline.conversing import announce, converse
+from edge_agent.pipeline.facts import (
+    AnnouncementDue,
+    Interrupted,
+    InterruptionConfirmed,
+    InterruptionDismissed,
+    ListeningLapsed,
+    TurnEnded,
+)
+from edge_agent.pipeline.hearing import PauseMark, Utterance
+from edge_agent.pipeline.report import TurnReport
+from edge_agent.pipeline.stages import Turn
+from edge_agent.pipeline.turn import step
 from edge_agent.runtime.metrics import Metrics
-from edge_agent.runtime.pool import Priority
 from edge_agent.runtime.tasks import TrackedTasks, run_isolated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-    from edge_agent.events import Transcript
-    from edge_agent.hear.asr import SpeechRecognizer
+    from edge_agent.audio import AudioChunk
+    from edge_agent.events import Endpoint
+    from edge_agent.pipeline.answering import Understanding
+    from edge_agent.pipeline.commands import Command
+    from edge_agent.pipeline.facts import Fact, Invitation
     from edge_agent.pipeline.observer import Observer
-    from edge_agent.pipeline.respond import Answer, Responder
-    from edge_agent.pipeline.turn import Command, Fact
+    from edge_agent.pipeline.stages import Stages
+    from edge_agent.pipeline.turn import Conversation
     from edge_agent.runtime.channel import ChannelStatistics
-    from edge_agent.runtime.pools import Station
-    from edge_agent.speak.sink import AudioSink
-    from edge_agent.speak.tts import SpeechSynthesizer
 
 _log = logging.getLogger(__name__)
 
-_UTTERANCE_FRAMES = 100
-"""Frames (2 s) between the ears and the recognizer; beyond it the ears wait, and the microphone's channel drops."""
-_COALESCED_FRAMES = 10
-"""Frames handed to the recognizer at once where several wait: fewer trips to its thread, still prompt to cancel."""
-_SENTENCES_AHEAD = 4
-"""Sentences that the language model may be ahead of the voice before it has to wait."""
-_ASR_S = 20.0
-"""The longest that recognition may take over one call, waiting included; PocketSphinx's final pass over the longest
-utterance takes two on a slow board. Beyond it the engine hangs, and its turn is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """The parts that the runner joins, and where the blocking ones work.
-
-    `open_speaker` gives a turn something to speak into and the path of the file it leaves, if any; `phrases` holds what
-    was rendered before.
-    """
-
-    recognizer: SpeechRecognizer
-    asr: Station
-    responder: Responder
-    synthesizer: SpeechSynthesizer
-    tts: Station
-    open_speaker: Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]
-    phrases: SpokenPhrases | None = None
-
-
-@dataclass(slots=True)
-class _Turn:
-    """A turn while it lives."""
-
-    report: TurnReport
-    clock: TurnClock = field(default_factory=TurnClock)
-    audio: Channel[AudioChunk] = field(default_factory=lambda: Channel(_UTTERANCE_FRAMES, name="turn.audio"))
-    sentences: Channel[str] = field(default_factory=lambda: Channel(_SENTENCES_AHEAD, name="turn.sentences"))
-    task: asyncio.Task[None] | None = None
-    sink: AudioSink | None = None
-    utterer: Utterer | None = None
-    cut_off: bool = False
-
-    @property
-    def turn_id(self) -> int:
-        return self.report.turn
+_GOES_ON_S = 1.5
+"""Speech that begins so soon after an utterance was called finished may go on with it: next to nothing of the answer
+was heard."""
+_CHIMES = 2
+"""Tones that may wait; more would only be late."""
 
 
 class Runner:
     """Holds the conversation's state; starts and ends turns. Everything here belongs to the loop.
 
     An async context manager: leaving it waits for the running turn, or ends it where leaving is due to an error.
+
+    Attributes:
+        on_reset_hearing: Is called when a new listening phase begins.
+        on_understood: Is told what was understood in a pause that goes on.
     """
 
     def __init__(
         self, stages: Stages, conversation: Conversation, observer: Observer, metrics: Metrics | None = None
     ) -> None:
-        self._stages = stages
+        self.stages = stages
+        self.observer = observer
+        self.metrics = metrics or Metrics()
         self._now = conversation
-        self._observer = observer
-        self._turn: _Turn | None = None
-        self._metrics = metrics or Metrics()
-        self._tasks = TrackedTasks(self._metrics)
+        self._turns: dict[int, Turn] = {}
+        self._latest: Turn | None = None
+        self._tasks = TrackedTasks(self.metrics)
+        self._chimes = 0
         self._resting = asyncio.Event()
         self._resting.set()
         self._closing = False
         self.on_reset_hearing: Callable[[], None] = lambda: None
+        self.on_understood: Callable[[Understanding], None] = lambda _: None
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._observer.state_changed(self._now.state, muted=self._now.muted)
+        self.observer.state_changed(self._now.state, muted=self._now.muted)
         return self
 
     async def __aexit__(
@@ -139,10 +106,25 @@ class Runner:
         """True while the microphone is muted."""
         return self._now.muted
 
+    @property
+    def invitation(self) -> Invitation:
+        """What the agent listens for without having been activated."""
+        return self._now.invitation
+
+    @property
+    def has_rival(self) -> bool:
+        """True while somebody speaks, or has spoken, into an answer, and it is not known what."""
+        return self._now.rival is not None
+
     def channels(self) -> tuple[ChannelStatistics, ...]:
         """Return the channels of the last turn."""
-        turn = self._turn
-        return () if turn is None else (turn.audio.statistics(), turn.sentences.statistics())
+        return () if self._latest is None else self._latest.channels()
+
+    def recent_level(self, window_s: float) -> float:
+        """Return how loud what was played in the last `window_s` was: RMS, 0 to 1."""
+        turn = self._turns.get(self._now.turn_id)
+        sink = None if turn is None else turn.sink
+        return self.stages.recent_level(window_s) if sink is None else sink.recent_level(window_s)
 
     def post(self, fact: Fact) -> None:
         """Tell the state machine a fact and carry out what it says, at once."""
@@ -151,6 +133,8 @@ class Runner:
         self._now, commands = step(self._now, fact)
         for command in commands:
             self._carry_out(command)
+        if isinstance(fact, ListeningLapsed):
+            self.stages.reasoner.expire()
         if self._now.in_turn:
             self._resting.clear()
         else:
@@ -162,169 +146,185 @@ class Runner:
 
     async def hear_more(self, frame: AudioChunk) -> None:
         """Hand a frame of the utterance to the recognizer; waits while it is behind."""
-        if self._turn is None:
-            return
-        try:
-            await self._turn.audio.put(frame)
-        except ChannelClosedError:
-            return  # the turn ended meanwhile
+        if (turn := self._heard_turn) is not None:
+            await turn.utterance.put(frame)
 
-    def announce(self, text: str) -> None:
-        """Say `text` as a turn of its own, as soon as no other goes on."""
-        self.post(AnnouncementDue(text))
+    async def pause(self, *, began: bool, at_s: float) -> None:
+        """Say that a pause began within the utterance, or that speech has resumed, `at_s` into it."""
+        if (turn := self._heard_turn) is not None:
+            await turn.utterance.put(PauseMark(began, at_s))
+
+    async def considered(self) -> float:
+        """Wait until the pause that has just begun was used; return the seconds that took."""
+        return 0.0 if (turn := self._heard_turn) is None else await turn.utterance.considered()
+
+    def announce(self, text: str, *, alert: bool = False) -> None:
+        """Say `text` as a turn of its own, as soon as no other goes on; an alert begins with a tone."""
+        self.post(AnnouncementDue(text, alert))
 
     def interrupt(self, by: str) -> None:
         """Stop whatever turn goes on."""
         self.post(Interrupted(by))
 
+    def weigh(self, turn: Turn, understanding: Understanding, *, final: bool) -> Understanding | None:
+        """Decide whether what was said into an answer interrupts it.
+
+        Returns what is to be answered; None where it is not, or not yet, known to be meant for the agent.
+        """
+        rival = self._now.rival
+        if rival is None or rival.turn_id != turn.turn_id:
+            return self.stages.believes(understanding)
+        meant = self.stages.interrupts(understanding)
+        if meant is not None:
+            self.post(InterruptionConfirmed(turn.turn_id, "speech"))
+        elif final:
+            if (old := self._turns.get(self._now.turn_id)) is not None:
+                heard = understanding.transcript.text
+                old.note_now("interruption", f"dismissed: {heard!r} does not interrupt")
+            _log.info("turn %d goes on: what was said does not interrupt it", self._now.turn_id)
+            self.post(InterruptionDismissed(turn.turn_id))
+        return meant
+
+    @property
+    def heard_turn_id(self) -> int:
+        """The turn whose utterance is being heard, or was last."""
+        rival = self._now.rival
+        return self._now.turn_id if rival is None else rival.turn_id
+
+    @property
+    def _heard_turn(self) -> Turn | None:
+        return self._turns.get(self.heard_turn_id)
+
     def _carry_out(self, command: Command) -> None:
         match command:
-            case OpenTurn(turn_id):
-                self._start(_Turn(TurnReport(turn_id)), self._converse)
-            case CloseUtterance(_, endpoint, lag_s):
-                if self._turn is not None:
-                    self._turn.report.endpoint = endpoint
-                    self._turn.clock.set_to(endpoint.decided_s + lag_s)
-                    self._turn.audio.close()
-            case Announce(turn_id, text):
-                self._start(_Turn(TurnReport(turn_id, reply=text, source="intent")), self._announce)
+            case OpenTurn(turn_id, since_s):
+                turn = Turn(TurnReport(turn_id), utterance=Utterance(self._gone_on_with()))
+                turn.clock.set_to(since_s)
+                self._start(turn, converse)
+            case CloseUtterance(turn_id, endpoint, lag_s):
+                self._close_utterance(turn_id, endpoint, lag_s)
+            case Announce(turn_id, text, alert):
+                report = TurnReport(turn_id, reply=text, source="intent", alert=alert)
+                self._start(Turn(report), announce)
+            case HoldReply(turn_id):
+                self._hold(turn_id, held=True)
+            case ResumeReply(turn_id):
+                self._hold(turn_id, held=False)
             case CancelTurn(turn_id, reason):
                 self._cancel(turn_id, reason)
+            case Chime(name):
+                self.chime(name)
             case ResetHearing():
                 self.on_reset_hearing()
             case ShowState(state, muted):
-                self._observer.state_changed(state, muted=muted)
+                self.observer.state_changed(state, muted=muted)
 
-    def _start(self, turn: _Turn, work: Callable[[_Turn], Coroutine[object, object, None]]) -> None:
-        self._turn = turn
+    def chime(self, name: Literal["listening", "nothing", "failed", "alert"]) -> None:
+        """Play a tone beside everything else; dropped where several wait already."""
+        if self.stages.chime is None or self._chimes >= _CHIMES:
+            return
+        self._chimes += 1
+        playing = self._tasks.create_task(self._play(name), name="chime")
+        playing.add_done_callback(lambda _: self._chimed())
+
+    async def _play(self, name: Literal["listening", "nothing", "failed", "alert"]) -> None:
+        if self.stages.chime is None:
+            return
+
+        async def play() -> None:
+            if self.stages.chime is not None:
+                await self.stages.chime(name)
+
+        if (error := await run_isolated(play(), "chime.play", self.metrics)) is not None:
+            _log.warning("a tone could not be played: %s", error)
+
+    def _chimed(self) -> None:
+        self._chimes -= 1
+
+    def _gone_on_with(self) -> str:
+        """Return what was said just before and had no effect yet: the utterance that begins may go on with it."""
+        old = self._turns.get(self._now.turn_id)
+        if old is None or self._now.rival is None:
+            return ""
+        report = old.report
+        if (
+            report.endpoint is None
+            or report.intent is not None
+            or old.clock.now_s() - report.endpoint.decided_s > _GOES_ON_S
+        ):
+            return ""
+        return report.heard or ""
+
+    def _close_utterance(self, turn_id: int, endpoint: Endpoint, lag_s: float) -> None:
+        if (turn := self._turns.get(turn_id)) is None:
+            return
+        turn.report.endpoint = endpoint
+        turn.clock.set_to(endpoint.decided_s + lag_s)
+        turn.note_now("endpoint", endpoint.why or endpoint.reason.value)
+        turn.utterance.close()
+
+    def _hold(self, turn_id: int, *, held: bool) -> None:
+        if (turn := self._turns.get(turn_id)) is None:
+            return
+        turn.is_held = held
+        turn.note_now("interruption", "somebody speaks: held" if held else "goes on")
+        if turn.gate is not None:
+            (turn.gate.hold if held else turn.gate.resume)()
+
+    def _start(self, turn: Turn, work: Callable[[Runner, Turn], Coroutine[object, object, Invitation]]) -> None:
+        self._latest = self._turns[turn.turn_id] = turn
         turn.task = self._tasks.create_task(self._live(turn, work), name=f"turn.{turn.turn_id}")
 
     def _cancel(self, turn_id: int, reason: str) -> None:
-        turn = self._turn
-        if turn is None or turn.turn_id != turn_id or turn.task is None:
+        turn = self._turns.get(turn_id)
+        if turn is None or turn.task is None or turn.cut_off:
             return
         _log.info("turn %d is cut off: %s", turn_id, reason)
         turn.cut_off = True
-        turn.report.interrupted = turn.report.endpoint is not None
-        turn.audio.close()
-        if turn.sink is not None:
-            turn.sink.flush()
+        turn.note_now("interruption", reason)
+        turn.report.interrupted = turn.report.endpoint is not None or turn.report.alert
+        turn.report.cut_off_by = reason
+        if turn.gate is not None:
+            turn.gate.shut()
         turn.task.cancel()
 
-    async def _live(self, turn: _Turn, work: Callable[[_Turn], Coroutine[object, object, None]]) -> None:
+    async def _live(self, turn: Turn, work: Callable[[Runner, Turn], Coroutine[object, object, Invitation]]) -> None:
         """Run a turn to its end, whatever the end is: what goes wrong in it costs this turn alone."""
+        then: Invitation = "nothing"
+
+        async def run() -> None:
+            nonlocal then
+            then = await work(self, turn)
+
         try:
-            error = await run_isolated(work(turn), f"turn.{turn.turn_id}.work", self._metrics)
+            error = await run_isolated(run(), f"turn.{turn.turn_id}.work", self.metrics)
             if error is not None:
                 self._report(turn, error)
         except asyncio.CancelledError:
             if self._closing or not turn.cut_off:
                 raise  # the agent shuts down
         finally:
-            turn.audio.close()
+            turn.utterance.end()
+            self._turns.pop(turn.turn_id, None)
             try:
-                if turn.report.endpoint is not None or turn.report.reply is not None:
-                    turn.report.timings.done_s = turn.report.timings.done_s or turn.clock.played_out_s()
-                    self._observer.turn_ended(turn.report)
+                self._tell_end(turn)
             finally:
-                self.post(TurnEnded(turn.turn_id))
+                self.post(TurnEnded(turn.turn_id, then if self.stages.follow_up or then == "question" else "nothing"))
 
-    def _report(self, turn: _Turn, error: Exception) -> None:
+    def _tell_end(self, turn: Turn) -> None:
+        report = turn.report
+        if turn.dismissed or (report.endpoint is None and report.reply is None and not turn.failed):
+            return
+        report.timings.done_s = report.timings.done_s or turn.clock.played_out_s()
+        turn.finish_timeline()
+        self.observer.turn_ended(report)
+
+    def _report(self, turn: Turn, error: Exception) -> None:
         expected = isinstance(error, EdgeAgentError)
         message = str(error) if expected else f"turn {turn.turn_id} failed: {type(error).__name__}: {error}"
         # What was raised on purpose says all in its message; anything else is a defect, whose place is wanted.
         _log.error("turn %d: %s", turn.turn_id, message, exc_info=None if expected else error)
-        self._observer.fault(message)
-
-    async def _converse(self, turn: _Turn) -> None:
-        transcript = await self._recognize(turn)
-        turn.report.heard = transcript.text
-        turn.report.confidence = transcript.confidence
-        self._observer.heard(turn.report)
-        answer = await self._stages.responder.answer(transcript)
-        await self._reply(turn, answer)
-
-    async def _announce(self, turn: _Turn) -> None:
-        turn.clock.set_to(0.0)
-        await self._speak(turn, _only(turn.report.reply or ""))
-
-    async def _recognize(self, turn: _Turn) -> Transcript:
-        async with self._stages.asr.hold():
-            return await self._hear_out(turn)
-
-    async def _hear_out(self, turn: _Turn) -> Transcript:
-        recognizer, asr = self._stages.recognizer, self._stages.asr
-        call = partial(asr.run, timeout_s=_ASR_S, stop=recognizer.stop)
-        await call(recognizer.start, kind="asr.start")
-        async for frame in turn.audio:
-            frames = [frame, *turn.audio.take(_COALESCED_FRAMES - 1)]
-            chunk = AudioChunk(b"".join(part.pcm for part in frames), frame.rate_hz)
-            so_far = await call(partial(recognizer.accept, chunk), kind="asr.accept")
-            if so_far is not None:
-                self._observer.partial_heard(turn.turn_id, so_far.text)
-        transcript = await call(recognizer.finish, kind="asr.finish", priority=Priority.HIGH)
-        endpoint, timings = turn.report.endpoint, turn.report.timings
-        if endpoint is not None:
-            timings.speech_end_s = endpoint.speech_end_s
-            timings.endpoint_s = endpoint.decided_s
-            timings.asr_s = turn.clock.now_s() - endpoint.decided_s
-        return transcript
-
-    async def _reply(self, turn: _Turn, answer: Answer) -> None:
-        report = turn.report
-        report.intent, report.slots, report.source = answer.intent, answer.slots, answer.source
-        produce_sentences = answer.sentences
-        if produce_sentences is None:
-            return
-        sentences: list[str] = []
-
-        def note_first_token() -> None:
-            report.timings.first_token_s = turn.clock.now_s()
-
-        ahead = turn.sentences
-
-        async def produce() -> None:
-            try:
-                async with aclosing(produce_sentences(note_first_token)) as produced:
-                    async for sentence in produced:
-                        sentences.append(sentence)
-                        report.reply = " ".join(sentences)
-                        self._observer.sentence_ready(turn.turn_id, sentence)
-                        await ahead.put(sentence)
-            finally:
-                ahead.close()
-
-        try:
-            async with TrackedTasks(self._metrics) as group:
-                group.create_task(produce(), name=f"turn.{turn.turn_id}.reason")
-                group.create_task(self._speak(turn, aiter(ahead)), name=f"turn.{turn.turn_id}.speak")
-        except BaseExceptionGroup as group:
-            if (error := single_error(group)) is not None:
-                raise error from group
-            raise
-        finally:
-            if turn.utterer is not None:
-                report.reply_heard = turn.utterer.heard_text()
-                self._stages.responder.remember(report, report.reply_heard)
-
-    async def _speak(self, turn: _Turn, sentences: AsyncIterator[str]) -> None:
-        report, clock = turn.report, turn.clock
-
-        def on_audio(chunk: AudioChunk) -> None:
-            if report.timings.first_audio_s is None:
-                report.timings.first_audio_s = clock.now_s()
-                self.post(ReplyBegan(turn.turn_id))
-            clock.queue_audio(chunk.duration_s)
-
-        async with self._stages.open_speaker(turn.turn_id) as (sink, path):
-            turn.sink = sink
-            turn.utterer = Utterer(
-                self._stages.synthesizer, self._stages.tts, sink, on_audio=on_audio, phrases=self._stages.phrases
-            )
-            await turn.utterer.speak(sentences)
-            report.timings.done_s = clock.played_out_s()
-        report.audio = path
-
-
-async def _only(text: str) -> AsyncIterator[str]:
-    yield text
+        turn.failed = True
+        turn.note_now("fault", message)
+        self.observer.fault(message)
+        self.chime("failed")

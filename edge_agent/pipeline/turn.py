@@ -8,176 +8,89 @@
 
 A turn's id is given when its first syllable is heard (or an announcement begins) and only grows. `Interrupted` ends
 any turn at once. Muting ends a turn that is being heard; one being answered is finished.
+
+Speech while a turn is answered makes a rival. The answer is held, not lost, until it is known what was said:
+
+      THINKING,    SpeechBegan               InterruptionConfirmed, TurnEnded of the answer
+      SPEAKING  ──────────────▶ with rival ────────────────────────────────────────────────▶ HEARING, THINKING
+          ▲      HoldReply, OpenTurn  │ InterruptionDismissed, SpeechDropped, TurnEnded of the rival
+          └───────────────────────────┘ ResumeReply
+
+After an answer the agent may listen on without being activated again, for a follow-up or for what it has asked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from edge_agent.events import Endpoint
-
-
-class State(StrEnum):
-    """What the agent is doing."""
-
-    IDLE = "idle"
-    LISTENING = "listening"
-    HEARING = "hearing"
-    THINKING = "thinking"
-    SPEAKING = "speaking"
-
-
-Mode = Literal["always", "button", "wake_word"]
-
-
-# Facts
-
-
-@dataclass(frozen=True, slots=True)
-class Activated:
-    """Someone asked for attention: the wake word was said or the button pressed."""
-
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListeningLapsed:
-    """Nobody spoke within the listening time."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechBegan:
-    """The endpointer detected an onset."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechEnded:
-    """The endpointer ended the utterance; its last frame was captured `lag_s` ago."""
-
-    endpoint: Endpoint
-    lag_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechDropped:
-    """What had begun was no utterance."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyBegan:
-    """The first sample of the turn's reply was handed to the speaker."""
-
-    turn_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEnded:
-    """The turn is over: answered and played out, or failed, or without an answer."""
-
-    turn_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """Someone cut in: button, wake word or a command from outside."""
-
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class MuteChanged:
-    """The microphone was muted or unmuted."""
-
-    muted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AnnouncementDue:
-    """Something is to be said unasked, such as a timer that rang."""
-
-    text: str
-
-
-Fact = (
-    Activated
-    | ListeningLapsed
-    | SpeechBegan
-    | SpeechEnded
-    | SpeechDropped
-    | ReplyBegan
-    | TurnEnded
-    | Interrupted
-    | MuteChanged
-    | AnnouncementDue
+from edge_agent.pipeline.commands import (
+    Announce,
+    CancelTurn,
+    Chime,
+    CloseUtterance,
+    Command,
+    HoldReply,
+    OpenTurn,
+    ResetHearing,
+    ResumeReply,
+    ShowState,
+    State,
+)
+from edge_agent.pipeline.facts import (
+    Activated,
+    AnnouncementDue,
+    Fact,
+    Interrupted,
+    InterruptionConfirmed,
+    InterruptionDismissed,
+    Invitation,
+    ListeningLapsed,
+    MuteChanged,
+    ReplyBegan,
+    SpeechBegan,
+    SpeechDropped,
+    SpeechEnded,
+    TurnEnded,
 )
 
-
-# Commands
-
-
-@dataclass(frozen=True, slots=True)
-class OpenTurn:
-    """Start recognising a new turn's utterance."""
-
-    turn_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class CloseUtterance:
-    """The utterance is complete: finish recognising, then answer."""
-
-    turn_id: int
-    endpoint: Endpoint
-    lag_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """Say this as a turn of its own."""
-
-    turn_id: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelTurn:
-    """Stop everything the turn makes; drop what is not yet played."""
-
-    turn_id: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResetHearing:
-    """Forget audio heard so far: a new listening phase begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShowState:
-    """Tell people and the light."""
-
-    state: State
-    muted: bool
-
-
-Command = OpenTurn | CloseUtterance | Announce | CancelTurn | ResetHearing | ShowState
+Mode = Literal["always", "button", "wake_word"]
 
 _WAITING_LIMIT = 16
 """Announcements kept while a turn goes on; more than the timers anyone sets at once, and bounded."""
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """An utterance that is heard while an older turn is answered.
+
+    Attributes:
+        closed: It has been said to its end; its words are not known yet.
+    """
+
+    turn_id: int
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
-    """The machine's whole state."""
+    """The machine's whole state.
+
+    Attributes:
+        turn_id: The turn that goes on, or the last one.
+        newest_id: The highest id given so far; a dismissed rival's is not given again.
+        invitation: While LISTENING, what for; `nothing` where that is due to an activation, or always so.
+        waiting: Announcements that are due.
+    """
 
     mode: Mode
     state: State
     turn_id: int = 0
+    newest_id: int = 0
     muted: bool = False
-    waiting: tuple[str, ...] = ()
+    rival: Rival | None = None
+    invitation: Invitation = "nothing"
+    waiting: tuple[AnnouncementDue, ...] = ()
 
     @classmethod
     def begin(cls, mode: Mode) -> Conversation:
@@ -188,6 +101,11 @@ class Conversation:
     def in_turn(self) -> bool:
         """True while a turn is heard, thought about or answered."""
         return self.state in {State.HEARING, State.THINKING, State.SPEAKING}
+
+    @property
+    def answers(self) -> bool:
+        """True while a turn is thought about or answered."""
+        return self.state in {State.THINKING, State.SPEAKING}
 
     @property
     def resting(self) -> State:
@@ -213,7 +131,7 @@ def _apply(now: Conversation, fact: Fact) -> Step:  # noqa: C901, PLR0911 - one 
         case ListeningLapsed():
             return _listening_lapsed(now)
         case SpeechBegan():
-            return _speech_began(now)
+            return _speech_began(now, fact)
         case SpeechEnded():
             return _speech_ended(now, fact)
         case SpeechDropped():
@@ -222,6 +140,10 @@ def _apply(now: Conversation, fact: Fact) -> Step:  # noqa: C901, PLR0911 - one 
             return _reply_began(now, fact)
         case TurnEnded():
             return _turn_ended(now, fact)
+        case InterruptionConfirmed():
+            return _interruption_confirmed(now, fact)
+        case InterruptionDismissed():
+            return _interruption_dismissed(now, fact.turn_id)
         case Interrupted():
             return _interrupted(now, fact)
         case MuteChanged():
@@ -231,32 +153,53 @@ def _apply(now: Conversation, fact: Fact) -> Step:  # noqa: C901, PLR0911 - one 
 
 
 def _activated(now: Conversation, fact: Activated) -> Step:
-    if now.muted or now.state is State.LISTENING:
+    if now.muted:
         return now, ()
-    cancel: tuple[Command, ...] = (CancelTurn(now.turn_id, fact.by),) if now.in_turn else ()
-    return replace(now, state=State.LISTENING), (*cancel, ResetHearing())
+    if now.state is State.LISTENING:
+        # An invitation becomes the longer time that an activation gives.
+        return replace(now, invitation="nothing"), (ResetHearing(),) if now.invitation != "nothing" else ()
+    return replace(now, state=State.LISTENING, rival=None, invitation="nothing"), (
+        *_cancel_all(now, fact.by),
+        ResetHearing(),
+        *([] if now.mode == "always" else [Chime("listening")]),
+    )
 
 
 def _listening_lapsed(now: Conversation) -> Step:
-    if now.state is State.LISTENING and now.mode != "always":
-        return _rest(now)
+    if now.state is not State.LISTENING or now.mode == "always":
+        return now, ()
+    after, commands = _rest(now)
+    # After a follow-up that nobody took up a tone would only be in the way.
+    return after, (*commands, Chime("nothing")) if now.invitation == "nothing" else commands
+
+
+def _speech_began(now: Conversation, fact: SpeechBegan) -> Step:
+    if now.muted:
+        return now, ()
+    opened = now.newest_id + 1
+    if now.state is State.LISTENING:
+        return replace(now, state=State.HEARING, turn_id=opened, newest_id=opened), (OpenTurn(opened, fact.since_s),)
+    if now.answers and now.rival is None:
+        return replace(now, rival=Rival(opened), newest_id=opened), (
+            HoldReply(now.turn_id),
+            OpenTurn(opened, fact.since_s),
+        )
     return now, ()
 
 
-def _speech_began(now: Conversation) -> Step:
-    if now.state is not State.LISTENING or now.muted:
-        return now, ()
-    opened = replace(now, state=State.HEARING, turn_id=now.turn_id + 1)
-    return opened, (OpenTurn(opened.turn_id),)
-
-
 def _speech_ended(now: Conversation, fact: SpeechEnded) -> Step:
+    if now.rival is not None and not now.rival.closed:
+        rival = replace(now.rival, closed=True)
+        return replace(now, rival=rival), (CloseUtterance(rival.turn_id, fact.endpoint, fact.lag_s),)
     if now.state is not State.HEARING:
         return now, ()
     return replace(now, state=State.THINKING), (CloseUtterance(now.turn_id, fact.endpoint, fact.lag_s),)
 
 
 def _speech_dropped(now: Conversation) -> Step:
+    if now.rival is not None and not now.rival.closed:
+        after, commands = _interruption_dismissed(now, now.rival.turn_id)
+        return after, (CancelTurn(now.rival.turn_id, "too short"), *commands)
     if now.state is not State.HEARING:
         return now, ()
     return replace(now, state=State.LISTENING), (CancelTurn(now.turn_id, "too short"),)
@@ -269,40 +212,74 @@ def _reply_began(now: Conversation, fact: ReplyBegan) -> Step:
 
 
 def _turn_ended(now: Conversation, fact: TurnEnded) -> Step:
+    if now.rival is not None and fact.turn_id == now.rival.turn_id:
+        return _interruption_dismissed(now, fact.turn_id)
     if not now.in_turn or fact.turn_id != now.turn_id:
         return now, ()
-    return _rest(now)
+    if now.rival is not None:
+        return _succeed(now, now.rival), ()
+    return _rest(now, fact.then)
+
+
+def _interruption_confirmed(now: Conversation, fact: InterruptionConfirmed) -> Step:
+    if now.rival is None or fact.turn_id != now.rival.turn_id:
+        return now, ()
+    return _succeed(now, now.rival), (CancelTurn(now.turn_id, fact.by),)
+
+
+def _interruption_dismissed(now: Conversation, turn_id: int) -> Step:
+    if now.rival is None or turn_id != now.rival.turn_id:
+        return now, ()
+    return replace(now, rival=None), (ResumeReply(now.turn_id),)
+
+
+def _succeed(now: Conversation, rival: Rival) -> Conversation:
+    """Make the rival the turn that goes on."""
+    state = State.THINKING if rival.closed else State.HEARING
+    return replace(now, state=state, turn_id=rival.turn_id, rival=None)
 
 
 def _interrupted(now: Conversation, fact: Interrupted) -> Step:
     if not now.in_turn:
         return now, ()
-    after, commands = _rest(now)
-    return after, (CancelTurn(now.turn_id, fact.by), *commands)
+    after, commands = _rest(replace(now, rival=None))
+    return after, (*_cancel_all(now, fact.by), *commands)
 
 
 def _mute_changed(now: Conversation, fact: MuteChanged) -> Step:
     after = replace(now, muted=fact.muted)
     if now.state is State.HEARING and fact.muted:
         return replace(after, state=State.IDLE), (CancelTurn(now.turn_id, "muted"),)
+    if now.rival is not None and fact.muted:
+        dismissed, commands = _interruption_dismissed(after, now.rival.turn_id)
+        return dismissed, (CancelTurn(now.rival.turn_id, "muted"), *commands)
     if now.in_turn:
         return after, ()
-    return replace(after, state=after.resting), (ResetHearing(),)
+    return replace(after, state=after.resting, invitation="nothing"), (ResetHearing(),)
 
 
 def _announcement_due(now: Conversation, fact: AnnouncementDue) -> Step:
     if now.in_turn:
-        return replace(now, waiting=(*now.waiting, fact.text)[:_WAITING_LIMIT]), ()
-    return _announce(now, fact.text)
+        return replace(now, waiting=(*now.waiting, fact)[:_WAITING_LIMIT]), ()
+    return _announce(now, fact)
 
 
-def _announce(now: Conversation, text: str) -> Step:
-    begun = replace(now, state=State.THINKING, turn_id=now.turn_id + 1)
-    return begun, (Announce(begun.turn_id, text),)
+def _announce(now: Conversation, due: AnnouncementDue) -> Step:
+    opened = now.newest_id + 1
+    begun = replace(now, state=State.THINKING, turn_id=opened, newest_id=opened, invitation="nothing")
+    return begun, (Announce(opened, due.text, due.alert),)
 
 
-def _rest(now: Conversation) -> Step:
+def _rest(now: Conversation, then: Invitation = "nothing") -> Step:
     """Go to the state between turns, or on to an announcement that waits."""
     if now.waiting:
         return _announce(replace(now, waiting=now.waiting[1:]), now.waiting[0])
-    return replace(now, state=now.resting), (ResetHearing(),)
+    invited = then if now.mode != "always" and not now.muted else "nothing"
+    state = now.resting if invited == "nothing" else State.LISTENING
+    return replace(now, state=state, invitation=invited), (ResetHearing(),)
+
+
+def _cancel_all(now: Conversation, reason: str) -> tuple[Command, ...]:
+    turns = [now.turn_id] if now.in_turn else []
+    turns += [now.rival.turn_id] if now.rival is not None else []
+    return tuple(CancelTurn(turn_id, reason) for turn_id in turns)

@@ -7,17 +7,23 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from edge_agent.errors import DeviceError
+from edge_agent.reason.alarm_talk import AlarmTalk
+from edge_agent.reason.alarms import AlarmBook
+from edge_agent.reason.ask import Ask
+from edge_agent.reason.bell import Bell
 from edge_agent.reason.spoken import about_s, speech
-from edge_agent.reason.timer_talk import TimerTalk
+from edge_agent.reason.time_of_day import When
+from edge_agent.reason.timer_talk import TimerTalk, duration_s
 from edge_agent.reason.wording import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge_agent.reason.action import Action
+    from edge_agent.reason.bell import Ringer
     from edge_agent.reason.ports import Clock, Outputs, Recognized, Status, Switch, Volume
     from edge_agent.reason.templates import IntentSet
-    from edge_agent.reason.timers import Timer, TimerBook
+    from edge_agent.reason.timers import TimerBook
     from edge_agent.reason.wording import SlotValue
 
     Slots = Mapping[str, SlotValue]
@@ -57,16 +63,21 @@ class Reply:
         control: What the pipeline does besides.
         hint: With HAND_OVER, what the language model is told beside the user's words.
         event: What is published.
+        asks: The text asks for something that the intent lacks, and this is what waits for the answer.
     """
 
     text: str
     control: Control = Control.NONE
     hint: str = ""
     event: PublishedEvent | None = None
+    asks: Ask | None = None
 
 
 class Actor:
-    """Performs recognized intents: the built-in ones, and the user's by their actions."""
+    """Performs recognized intents: the built-in ones, and the user's by their actions.
+
+    Without a `bell`, the timers get one, and alarms, of their own.
+    """
 
     def __init__(
         self,
@@ -77,11 +88,14 @@ class Actor:
         volume: Volume,
         status: Status,
         timers: TimerBook,
+        bell: Bell | None = None,
     ) -> None:
         self._actions = intents.actions
         self._speech = speech(intents.language)
         self._answers = Answers(intents.responses)
-        self._timers = TimerTalk(timers, self._speech, self._answers)
+        self.bell = bell or Bell(clock, timers, AlarmBook(clock))
+        self._timers = TimerTalk(self.bell, self._speech, self._answers)
+        self._alarms = AlarmTalk(self.bell, clock, self._speech, self._answers, self._timers)
         self._clock = clock
         self._outputs = outputs
         self._volume = volume
@@ -89,11 +103,15 @@ class Actor:
         self._builtin: dict[str, Callable[[Slots], Reply | str]] = {
             "GetTime": lambda _: self._say("time", time=self._speech.time(clock.now())),
             "GetDate": lambda _: self._say("date", date=self._speech.date(clock.now().date())),
-            "SetTimer": self._timers.set,
+            "SetTimer": self._set_timer,
             "CancelTimer": self._timers.cancel,
             "PauseTimer": self._timers.pause,
             "ResumeTimer": self._timers.resume,
             "TimerStatus": self._timers.status,
+            "SetAlarm": self._set_alarm,
+            "CancelAlarm": self._alarms.cancel,
+            "AlarmStatus": self._alarms.status,
+            "Snooze": self._alarms.snooze,
             "SetVolume": lambda slots: self._set_volume(whole(slots.get("volume"), volume.percent)),
             "VolumeUp": lambda slots: self._set_volume(volume.percent + whole(slots.get("step"), _VOLUME_STEP)),
             "VolumeDown": lambda slots: self._set_volume(volume.percent - whole(slots.get("step"), _VOLUME_STEP)),
@@ -125,9 +143,13 @@ class Actor:
         outcome = self._builtin[match.intent](match.slots)
         return outcome if isinstance(outcome, Reply) else Reply(outcome)
 
-    def announce(self, timer: Timer) -> str:
-        """Return what is said when a timer rings."""
-        return self._timers.announce(timer)
+    def announce(self, *items: Ringer) -> str:
+        """Return what is said while these timers and alarms ring."""
+        return self._alarms.announce(items)
+
+    def tell_missed(self) -> str:
+        """Return what rang and nobody heard, empty where there is nothing; it counts as told."""
+        return self._alarms.tell_missed()
 
     def fixed(self, name: str) -> str:
         """Return a response that has no slots, such as `not_understood`.
@@ -149,6 +171,14 @@ class Actor:
         if action.hint:
             return Reply(text, Control.HAND_OVER, hint=action.hint.render(slots), event=event)
         return Reply(text or self._say("done"), event=event)
+
+    def _set_timer(self, slots: Slots) -> Reply:
+        asks = None if duration_s(slots) else Ask("SetTimer", dict(slots), "duration")
+        return Reply(self._timers.set(slots), asks=asks)
+
+    def _set_alarm(self, slots: Slots) -> Reply:
+        asks = None if When.said(slots) else Ask("SetAlarm", dict(slots), "time")
+        return Reply(self._alarms.set(slots), asks=asks)
 
     def _switch_output(self, slots: Slots) -> str:
         output, to = str(slots.get("output", "")), _SWITCHES.get(str(slots.get("switch")), "toggle")

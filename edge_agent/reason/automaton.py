@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hassil.expression import Alternative, Group, ListReference, Permutation, TextChunk
 from hassil.intents import RangeSlotList, TextSlotList
 
+from edge_agent.reason.ask import ASKED
 from edge_agent.reason.sampling import Template, templates_of
 from edge_agent.reason.wordforms import number_words, spoken
 
@@ -74,6 +75,14 @@ class _List:
     lengths: tuple[int, ...]
 
 
+class _Start(NamedTuple):
+    """Where a template begins, what it stands for, and what must have been asked for it to count."""
+
+    intent: str
+    slots: Mapping[str, Any]
+    asked: str | None
+
+
 @dataclass(slots=True)
 class _State:
     words: list[tuple[str, int]] = field(default_factory=list)
@@ -97,21 +106,25 @@ class Automaton:
         self._small = SMALL_WORDS.get(language, frozenset())
         self._negations = NEGATIONS.get(language, frozenset())
         self._states: list[_State] = []
-        self._starts: dict[int, tuple[str, Mapping[str, Any]]] = {}
+        self._starts: dict[int, _Start] = {}
         self._tables: dict[tuple[int, str], Mapping[tuple[str, ...], str | int | float]] = {}
         for name, intent in intents.intents.items():
             for data in intent.data:
-                if not data.requires_context:
-                    self._add(intents, name, data, language)
+                self._add(intents, name, data, language)
         self._skipped = tuple(tuple(spoken(phrase, language).split()) for phrase in intents.skip_words)
         self._slot_words = frozenset(word for table in self._tables.values() for key in table for word in key)
 
-    def nearest(self, words: Sequence[str], most: int) -> Path | None:
-        """Return the cheapest path for `words` that costs at most `most`; the first template's where several do."""
+    def nearest(self, words: Sequence[str], most: int, asked: str | None = None) -> Path | None:
+        """Return the cheapest path for `words` that costs at most `most`; the first template's where several do.
+
+        Templates that are only answers count where that was `asked`.
+        """
         queue: list[tuple[int, int, int, int]] = []  # price, words left, state, position
         steps: dict[tuple[int, int], _Step] = {}
         best: dict[tuple[int, int], int] = {}
-        for state in self._starts:
+        for state, start in self._starts.items():
+            if start.asked not in (None, asked):
+                continue
             node = (0, state)
             best[node] = 0
             steps[node] = _Step(None, (), None, 0)
@@ -173,15 +186,15 @@ class Automaton:
                 break
             node = step.before
             step = steps[node]
-        intent, fixed = self._starts[node[1]]
-        return Path(intent, {**fixed, **slots}, " ".join(text), Cost(price, edits))
+        start = self._starts[node[1]]
+        return Path(start.intent, {**start.slots, **slots}, " ".join(text), Cost(price, edits))
 
     def _add(self, intents: Intents, name: str, data: IntentData, language: str) -> None:
         for template in templates_of(intents, data, language):
             if not template.size:
                 continue
             start = _Spelling(template).into(self._states, self._table)
-            self._starts[start] = (name, data.slots)
+            self._starts[start] = _Start(name, data.slots, (data.requires_context or {}).get(ASKED))
 
     def _table(self, template: Template, reference: ListReference) -> Mapping[tuple[str, ...], str | int | float]:
         slot_list = template.lists.get(reference.list_name)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from edge_agent.reason.llm import ChatMessage
 
 
 class History:
-    """The last `turns` turns: what was asked, and of the answer what was heard.
+    """The last turns, `turns` at most: what was asked, and of the answer what was heard.
+
+        turns = 6:   1 2 3 4 5 6 | 5 6 7 | 5 6 7 8 9 10 | 9 10 11 …
+
+    Where a turn is one too many, not only the oldest goes but half of them: the others then stand for some turns where
+    they stand, and the model need not evaluate the whole chat again each time.
 
     Pure; belongs to one thread.
     """
 
     def __init__(self, turns: int) -> None:
-        self._turns: deque[tuple[str, str]] = deque(maxlen=turns)
+        self._most = turns
+        self._turns: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -26,6 +30,8 @@ class History:
         """
         if user.strip() and assistant.strip():
             self._turns.append((user.strip(), assistant.strip()))
+        if len(self._turns) > self._most:
+            del self._turns[: len(self._turns) - (self._most + 1) // 2]
 
     def messages(self, system_prompt: str, text: str, hint: str | None = None) -> tuple[ChatMessage, ...]:
         """Return the chat that ends with the user's `text`.

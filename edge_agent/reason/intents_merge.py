@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_agent.config.suggest import suggest
 from edge_agent.reason.action import Action, GpioSwitch
+from edge_agent.reason.ask import ASKED
 from edge_agent.reason.intent_lists import OUTPUT_LIST, list_values, output_list
 from edge_agent.reason.responses import BUILTIN_SLOTS
 from edge_agent.reason.sentence_check import RuleBook, TemplateError, check_references, find_cycle, parse_template
@@ -32,6 +33,7 @@ class _Block:
     key: Key
     sentences: tuple[str, ...]
     slots: Mapping[str, str | int | float]
+    asked: str | None = None
 
 
 @dataclass(slots=True)
@@ -169,7 +171,8 @@ class Merger:
     def _add_intent(self, source: SourceFile, name: str, part: IntentPart) -> None:
         key = ("intents", name)
         blocks = [
-            _Block(source, (*key, "data", index), block.sentences, block.slots) for index, block in enumerate(part.data)
+            _Block(source, (*key, "data", index), block.sentences, block.slots, block.asked)
+            for index, block in enumerate(part.data)
         ]
         if part.sentences:
             blocks.insert(0, _Block(source, key, part.sentences, part.slots))
@@ -224,7 +227,7 @@ class Merger:
             ]
             if usable:
                 slots = slots.union(block.slots, *(book.slots(part) for _, part in usable))
-                blocks.append(_Block(block.source, block.key, tuple(text for text, _ in usable), block.slots))
+                blocks.append(replace(block, sentences=tuple(text for text, _ in usable)))
         return blocks, slots
 
     def _checked(self, block: _Block, index: int, book: RuleBook) -> Expression:
@@ -247,6 +250,7 @@ class Merger:
         return IntentData(
             sentence_texts=list(block.sentences),
             slots=dict(block.slots),
+            requires_context={ASKED: block.asked} if block.asked else {},
             wildcard_list_names={name for name, part in self._lists.items() if isinstance(part, WildcardSlotList)},
         )
 

@@ -83,10 +83,11 @@ class ActionPart(FilePart):
 
 
 class BlockPart(FilePart):
-    """Sentences that share fixed slots."""
+    """Sentences that share fixed slots, and may only count as the answer to a question."""
 
     sentences: Sentences
     slots: dict[Name, SlotValue] = {}
+    asked: Literal["duration", "time"] | None = None
 
 
 class IntentPart(FilePart):

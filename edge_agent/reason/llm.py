@@ -17,6 +17,30 @@ class ChatMessage:
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class PromptCost:
+    """What the prompt of one answer cost.
+
+    Attributes:
+        tokens: Its length.
+        reused: How many of them, from the first on, were evaluated before.
+        restored: How many of these were read from disk.
+    """
+
+    tokens: int
+    reused: int
+    restored: int = 0
+
+    @property
+    def evaluated(self) -> int:
+        """How many tokens had to be evaluated."""
+        return self.tokens - self.reused
+
+    def __str__(self) -> str:
+        read = f", {self.restored} from disk" if self.restored else ""
+        return f"prefill {self.evaluated} of {self.tokens} tokens{read}"
+
+
 class LanguageModel(Protocol):
     """Continues a chat. Blocking: generators are pulled and closed on a pool, never on the loop.
 
@@ -28,8 +52,13 @@ class LanguageModel(Protocol):
         """Engine and model, for people and logs."""
         ...
 
+    @property
+    def prompt_cost(self) -> PromptCost | None:
+        """What the prompt cost that was begun last; None before the first."""
+        ...
+
     def load(self) -> None:
-        """Load the model. May be called again.
+        """Load the model. May be called again, and after `close`.
 
         Raises:
             ModelError: The model is absent or corrupt.
@@ -37,8 +66,16 @@ class LanguageModel(Protocol):
         """
         ...
 
+    def room(self, messages: Sequence[ChatMessage]) -> float:
+        """Return which part of the context a chat of `messages` leaves free; negative where it is longer. Blocking.
+
+        Raises:
+            GenerationError: The model is not loaded.
+        """
+        ...
+
     def generate(
-        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None
+        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None, call_grammar: str | None = None
     ) -> Generator[str, None, None]:
         """Yield the answer's text in pieces, about a token each; empty ones are steps of the work without text yet.
 
@@ -48,6 +85,8 @@ class LanguageModel(Protocol):
         Args:
             messages: The chat; the last message is the question.
             most_tokens: Longest answer, where that is less than the configured one.
+            call_grammar: GBNF of a tool call, whose texts begin with `{` and end the answer. An answer that begins so
+                can only go on as the grammar says; any other is free.
 
         Raises:
             GenerationError: The model could not go on.

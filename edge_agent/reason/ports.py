@@ -32,6 +32,14 @@ class Clock(Protocol):
         """The present moment, aware, in the local zone."""
         ...
 
+    def localize(self, local: datetime) -> datetime:
+        """Return the instant at which the local clock shows `local`, which is naive, aware.
+
+        Of a time that occurs twice, `local.fold` says which. A time that is skipped is counted with the offset from
+        before the gap, so that what comes back shows another time (PEP 495).
+        """
+        ...
+
     def monotonic(self) -> float:
         """Seconds that never jump; only differences mean something."""
         ...

@@ -198,7 +198,7 @@ class Template:
         if node.list_name not in self._ranges:
             if inline:
                 start, stop, step = inline
-            elif isinstance(slot_list, RangeSlotList):
+            elif isinstance(slot_list, RangeSlotList) and slot_list.words:
                 start, stop, step = slot_list.start, slot_list.stop, slot_list.step
             else:
                 return None

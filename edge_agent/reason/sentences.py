@@ -108,6 +108,42 @@ class SentenceCutter:
         return word or len(text)
 
 
+_CLAUSE_END = re.compile(r"(?:[,;:–—]\s|[，；：、])$")  # noqa: RUF001
+_CLAUSE_WORDS = 3
+_CLAUSE_WIDE = 5
+"""Words, or characters of a script without spaces, that make a clause worth saying by itself."""
+
+
+class ClauseCutter(SentenceCutter):
+    """Cuts like its parent, but ends the very first piece at its first clause: the answer sounds sooner.
+
+    "Well, I think that…" is not cut after its first word: a clause has at least three.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        super().__init__(limit)
+        self._begun = False
+
+    def flush(self) -> list[str]:
+        """Return what is left, for the text has ended; ready for another text afterwards."""
+        rest = super().flush()
+        self._begun = False
+        return rest
+
+    def _emit(self, end: int, found: list[str]) -> None:
+        super()._emit(end, found)
+        self._begun = self._begun or bool(found)
+
+    def _certain_end(self) -> int:
+        end = super()._certain_end()
+        if end or self._begun or not _CLAUSE_END.search(self._text):
+            return end
+        is_long = len(self._text.split()) >= _CLAUSE_WORDS or (
+            not self._text.isascii() and len(self._text) > _CLAUSE_WIDE
+        )
+        return len(self._text) if is_long else 0
+
+
 def speakable(text: str) -> str:
     """Return `text` on one line without Markdown marks and emoji; empty where nothing in it can be spoken."""
     text = _LEADING_MARKS.sub("", text.strip())

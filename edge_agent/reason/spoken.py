@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import date, datetime
 
     from unicode_rbnf import FormatPurpose
@@ -15,6 +15,9 @@ _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86_400
 _HALF_DAY_H = 12
+_WEEK_DAYS = 7
+_WEEKDAYS = tuple(range(5))
+_WEEKEND = (5, 6)
 
 
 class Speech(Protocol):
@@ -34,6 +37,14 @@ class Speech(Protocol):
 
     def date(self, day: date) -> str:
         """A day with its weekday and year."""
+        ...
+
+    def day(self, moment: datetime, today: datetime) -> str:
+        """The day of a moment as people speak of one that is near: today, a weekday within a week, then its date."""
+        ...
+
+    def repetition(self, days: Collection[int]) -> str:
+        """Weekdays, Monday is 0, on which something comes again and again."""
         ...
 
     def duration(self, seconds: float) -> str:
@@ -104,6 +115,27 @@ class _English:
         year = _in_words("en", day.year, FormatPurpose.YEAR)
         return f"{self._DAYS[day.weekday()]}, the {ordinal} of {self._MONTHS[day.month - 1]}, {year}"
 
+    def day(self, moment: datetime, today: datetime) -> str:
+        from unicode_rbnf import FormatPurpose
+
+        ahead = (moment.date() - today.date()).days
+        if 0 <= ahead <= 1:
+            return ("today", "tomorrow")[ahead]
+        if 0 <= ahead < _WEEK_DAYS:
+            return f"on {self._DAYS[moment.weekday()]}"
+        return f"on the {_in_words('en', moment.day, FormatPurpose.ORDINAL)} of {self._MONTHS[moment.month - 1]}"
+
+    def repetition(self, days: Collection[int]) -> str:
+        match tuple(sorted(days)):
+            case every if len(every) == _WEEK_DAYS:
+                return "every day"
+            case every if every == _WEEKDAYS:
+                return "every weekday"
+            case every if every == _WEEKEND:
+                return "at weekends"
+            case every:
+                return f"every {self.listing([self._DAYS[day] for day in every])}"
+
     def duration(self, seconds: float) -> str:
         counts = [(count, unit) for count, unit in zip(_split(seconds), self._UNITS, strict=True) if count]
         said = [f"{self.number(count)} {unit}{'s' if count > 1 else ''}" for count, unit in counts]
@@ -141,6 +173,25 @@ class _Chinese:
         year = "".join(self._DIGITS[int(digit)] for digit in str(day.year))
         month, of_month = self.number(day.month), self.number(day.day)
         return f"{year}年{month}月{of_month}日，星期{self._DAYS[day.weekday()]}"
+
+    def day(self, moment: datetime, today: datetime) -> str:
+        ahead = (moment.date() - today.date()).days
+        if 0 <= ahead <= 2:  # noqa: PLR2004 - the days that have names
+            return ("今天", "明天", "后天")[ahead]
+        if 0 <= ahead < _WEEK_DAYS:
+            return f"星期{self._DAYS[moment.weekday()]}"
+        return f"{self.number(moment.month)}月{self.number(moment.day)}日"
+
+    def repetition(self, days: Collection[int]) -> str:
+        match tuple(sorted(days)):
+            case every if len(every) == _WEEK_DAYS:
+                return "每天"
+            case every if every == _WEEKDAYS:
+                return "每个工作日"
+            case every if every == _WEEKEND:
+                return "每个周末"
+            case every:
+                return f"每{self.listing([f'星期{self._DAYS[day]}' for day in every])}"
 
     def duration(self, seconds: float) -> str:
         counts = [(count, unit) for count, unit in zip(_split(seconds), self._UNITS, strict=True) if count]

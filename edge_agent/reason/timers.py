@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_agent.errors import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from edge_agent.reason.ports import Clock
 
@@ -25,6 +25,7 @@ class Timer:
         duration_s: What it was set to.
         ends_at_s: When it rings, on the book's clock; None while paused.
         paused_left_s: What is left while paused; None while running.
+        restored: An earlier process set it: its end is a moment of the wall clock, which may be set.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Timer:
     duration_s: float
     ends_at_s: float | None
     paused_left_s: float | None = None
+    restored: bool = False
 
     @property
     def paused(self) -> bool:
@@ -58,6 +60,7 @@ class TimerBook:
         self.limit = limit
         self._timers = {timer.id: timer for timer in timers}
         self._last_id = max(self._timers, default=0)
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def timers(self) -> tuple[Timer, ...]:
@@ -77,8 +80,31 @@ class TimerBook:
             raise BusyError("the list of timers", self.limit)
         self._last_id += 1
         timer = Timer(self._last_id, name, duration_s, self._clock.monotonic() + duration_s)
-        self._timers[timer.id] = timer
-        return timer
+        return self._put(timer)
+
+    def restore(self, timers: Iterable[Timer]) -> None:
+        """Take in the timers of an earlier process, on this book's clock.
+
+        What is in the book already gets out of the way of their ids.
+        """
+        kept = list(self._timers.values())
+        self._timers = {timer.id: replace(timer, restored=True) for timer in timers}
+        self._last_id = max((self._last_id, *self._timers))
+        for timer in kept:
+            self._last_id += 1
+            self._timers[self._last_id] = replace(timer, id=self._last_id)
+        self.on_change()
+
+    def clock_stepped(self, step_s: float) -> None:
+        """Follow a wall clock that was set forward by `step_s`, or back where negative.
+
+        Timers of this process run on: minutes are minutes. Of those of an earlier one only the wall clock knows
+        when they end.
+        """
+        for timer in tuple(self._timers.values()):
+            if timer.restored and timer.ends_at_s is not None:
+                self._timers[timer.id] = replace(timer, ends_at_s=timer.ends_at_s - step_s)
+        self.on_change()
 
     def find(self, name: str = "", duration_s: float | None = None) -> tuple[Timer, ...]:
         """Timers of that name and that duration; all of them where neither is given."""
@@ -95,7 +121,8 @@ class TimerBook:
 
     def cancel(self, timer: Timer) -> None:
         """Take a timer away; nothing happens if it is gone already."""
-        self._timers.pop(timer.id, None)
+        if self._timers.pop(timer.id, None):
+            self.on_change()
 
     def pause(self, timer: Timer) -> Timer:
         """Stop a timer's time; a paused one stays as it is.
@@ -105,8 +132,7 @@ class TimerBook:
         """
         timer = self._timers[timer.id]
         if not timer.paused:
-            timer = replace(timer, ends_at_s=None, paused_left_s=self.left_s(timer))
-            self._timers[timer.id] = timer
+            timer = self._put(replace(timer, ends_at_s=None, paused_left_s=self.left_s(timer)))
         return timer
 
     def resume(self, timer: Timer) -> Timer:
@@ -117,8 +143,8 @@ class TimerBook:
         """
         timer = self._timers[timer.id]
         if timer.paused:
-            timer = replace(timer, ends_at_s=self._clock.monotonic() + self.left_s(timer), paused_left_s=None)
-            self._timers[timer.id] = timer
+            ends_at_s = self._clock.monotonic() + self.left_s(timer)
+            timer = self._put(replace(timer, ends_at_s=ends_at_s, paused_left_s=None, restored=False))
         return timer
 
     def next_due_s(self) -> float | None:
@@ -131,4 +157,11 @@ class TimerBook:
         due = [timer for timer in self._timers.values() if timer.ends_at_s is not None and timer.ends_at_s <= now_s]
         for timer in due:
             del self._timers[timer.id]
+        if due:
+            self.on_change()
         return tuple(sorted(due, key=lambda timer: (timer.ends_at_s or 0.0, timer.id)))
+
+    def _put(self, timer: Timer) -> Timer:
+        self._timers[timer.id] = timer
+        self.on_change()
+        return timer

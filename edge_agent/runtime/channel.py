@@ -126,6 +126,10 @@ class Channel(Generic[T]):
         self._settle()
         return taken
 
+    def peek(self) -> T | None:
+        """Return the item that `take` would take next, and leave it there; None where there is none."""
+        return self._items[0] if len(self._items) > self._readers.promised else None
+
     def clear(self) -> int:
         """Drop all that is queued and return how many items that were."""
         count = len(self._items)

@@ -60,5 +60,20 @@ class AudioSink(Protocol):
         ...
 
     def flush(self) -> None:
-        """Drop what is pending, at once; a waiting `write` or `drain` returns."""
+        """Drop what is pending, at once, and end a `hold`; a waiting `write` or `drain` returns."""
+        ...
+
+    def hold(self) -> None:
+        """Fall silent at once and lose nothing: what is pending stays so, and `write` and `drain` wait."""
+        ...
+
+    def resume(self) -> None:
+        """End a `hold`: go on with the first sample that was not played."""
+        ...
+
+    def recent_level(self, window_s: float) -> float:
+        """Return how loud the loudest 20 ms were that left the device in the last `window_s`: RMS, 0 to 1 (full scale).
+
+        The volume counts; 0 where nothing was played. The reference by which an echo is told from a voice.
+        """
         ...

@@ -77,6 +77,21 @@ MIGRATIONS: tuple[Migration, ...] = (
         END
         """,
     ),
+    (
+        # `local` is what the clock on the wall shows; due_at_us is that in the zone of when it was written.
+        """
+        CREATE TABLE alarm (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL,
+            local TEXT,
+            is_second INTEGER NOT NULL,
+            weekdays INTEGER NOT NULL,
+            due_at_us INTEGER NOT NULL,
+            snoozed_until_us INTEGER,
+            CHECK (local IS NOT NULL OR snoozed_until_us IS NOT NULL)
+        ) STRICT
+        """,
+    ),
 )
 
 

@@ -1,16 +1,18 @@
-"""Timers on disk, so that they can ring after a restart."""
+"""Timers and alarms on disk, so that they can ring after a restart."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.store.alarms import alarm_of, alarm_row, put_alarms, read_alarms
 from edge_agent.store.instant import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from edge_agent.store.alarms import StoredAlarm
     from edge_agent.store.connection import StoreConnection
     from edge_agent.store.database import Database
 
@@ -21,7 +23,7 @@ class StoredTimer:
 
     Attributes:
         id: Unique, chosen by the caller.
-        kind: What it is, such as `timer` or `alarm`.
+        kind: What it is, such as `timer`.
         name: What it was called, or an empty string.
         duration_s: What it was set to.
         due_at: When it rings, by the wall clock, with a time zone (UTC when it comes back); None while paused.
@@ -41,7 +43,7 @@ class StoredTimer:
 
 
 class TimerStore:
-    """The table of timers; what was put survives a power cut.
+    """The tables of timers and alarms; what was put survives a power cut.
 
     Every method raises StoreError, JobTimeoutError and BusyError as the database does.
     """
@@ -54,15 +56,23 @@ class TimerStore:
         rows = [_row(timer) for timer in timers]
         await self._database.write(lambda connection: _put(connection, rows), kind="timers.put")
 
-    async def replace(self, timers: Sequence[StoredTimer]) -> None:
-        """Keep these timers and no others."""
+    async def replace(self, timers: Sequence[StoredTimer], alarms: Sequence[StoredAlarm] | None = None) -> None:
+        """Keep these timers and no others; where `alarms` are given, these and no others too, all at once."""
         rows = [_row(timer) for timer in timers]
+        alarm_rows = None if alarms is None else [alarm_row(alarm) for alarm in alarms]
 
         def job(connection: StoreConnection) -> None:
             connection.execute("DELETE FROM timer")
             _put(connection, rows)
+            if alarm_rows is not None:
+                put_alarms(connection, alarm_rows)
 
         await self._database.write(job, kind="timers.replace")
+
+    async def alarms(self) -> tuple[StoredAlarm, ...]:
+        """Return all alarms by id."""
+        rows = await self._database.read(read_alarms, kind="timers.alarms")
+        return tuple(alarm_of(row) for row in rows)
 
     async def remove(self, ids: Iterable[int]) -> int:
         """Delete timers; return how many there were."""

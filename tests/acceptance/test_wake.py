@@ -23,12 +23,13 @@ from doubles import CountingSynthesizer, HeldSpeaker, Notebook, ScriptedRecogniz
 from numpy.typing import NDArray
 
 from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, AudioChunk
-from edge_agent.config.audio import ActivationConfig, EndpointConfig
+from edge_agent.config.audio import ActivationConfig, EndpointConfig, InterruptionConfig
 from edge_agent.devices.recording import RecordingSource
 from edge_agent.engines.wakeword import BUILT_IN, MicroWakeWordDetector
 from edge_agent.engines.webrtc import WebRtcVad
 from edge_agent.pipeline.ears import Ears
-from edge_agent.pipeline.run import Runner, Stages
+from edge_agent.pipeline.run import Runner
+from edge_agent.pipeline.stages import Stages
 from edge_agent.pipeline.turn import Conversation
 from edge_agent.runtime.pool import Pool
 from edge_agent.runtime.pools import Station
@@ -106,7 +107,7 @@ async def test_each_clip_activates_the_agent_once(
     stages = Stages(
         recognizer,
         Station(asr),
-        ScriptedResponder(None),  # type: ignore[arg-type]
+        ScriptedResponder(None),
         synthesizer,
         Station(tts),
         lend(HeldSpeaker()),  # type: ignore[arg-type]
@@ -119,9 +120,10 @@ async def test_each_clip_activates_the_agent_once(
                 runner,
                 vad,
                 EndpointConfig(),
+                ActivationConfig(),
+                InterruptionConfig(),
                 wake=detector,
                 wake_station=Station(capture),
-                listen_s=ActivationConfig().listen_s,
             )
             async with RecordingSource(speech_dir / "wake" / f"{clip}.wav", files, fast=True) as source:
                 await ears.listen(source, patient=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from doubles import Notebook
+from doubles import Notebook, ScriptedModel, said
 
 from edge_agent.app.brain import Brain, RememberedVolume, open_brain
 from edge_agent.app.chores import Chores
@@ -20,41 +20,21 @@ from edge_agent.app.live import _load_model
 from edge_agent.app.places import Places
 from edge_agent.config.schema import Config
 from edge_agent.errors import GenerationError
-from edge_agent.reason.llm import ChatMessage
 
 
-class SlowModel:
+class SlowModel(ScriptedModel):
     """Loads when it is let, or fails to."""
 
-    name = "slow"
-
     def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
         self.go_on = threading.Event()
         self._error = error
-        self.closed = False
 
     def load(self) -> None:
         """Wait; bounded."""
         assert self.go_on.wait(10)
         if self._error is not None:
             raise self._error
-
-    def generate(
-        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None
-    ) -> Generator[str, None, None]:
-        """Answer."""
-        yield "Well."
-
-    def warm(self, messages: Sequence[ChatMessage]) -> Generator[None, None, None]:
-        """Nothing to warm."""
-        yield
-
-    def stop(self, job: Generator[object, None, None] | None = None) -> None:
-        """Steps are short."""
-
-    def close(self) -> None:
-        """Note it."""
-        self.closed = True
 
 
 @asynccontextmanager
@@ -71,8 +51,7 @@ async def think(
 async def ask(brain: Brain, text: str) -> tuple[str, str]:
     """Return who answers and what."""
     answer = await brain.responder.answer_text(text)
-    assert answer.sentences is not None
-    return answer.source, " ".join([sentence async for sentence in answer.sentences(lambda: None)])
+    return answer.source, await said(answer)
 
 
 async def test_intents_are_answered_while_the_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

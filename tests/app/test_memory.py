@@ -10,7 +10,7 @@ from typing import cast
 
 from edge_agent.app.brain import Brain
 from edge_agent.app.core import open_core
-from edge_agent.app.memory import Memory, open_memory
+from edge_agent.app.memory import Memory, open_database, open_memory
 from edge_agent.app.places import Places
 from edge_agent.config.schema import Config
 from edge_agent.pipeline.report import TurnReport
@@ -29,7 +29,11 @@ async def remember(state: Path, **store: float) -> AsyncIterator[tuple[Memory, H
     """Open the memory of an agent whose state is in `state`; yield what it tells, too."""
     config = Config.model_validate({"store": store, "cores": {"compute": 2}})
     places, mind, told = Places(models=state, cache=state, state=state), Mind(), list[str]()
-    async with open_core(config) as core, open_memory(config, places, core, cast("Brain", mind), told.append) as memory:
+    async with (
+        open_core(config) as core,
+        open_database(places, core, told.append) as database,
+        open_memory(config, database, core, cast("Brain", mind)) as memory,
+    ):
         yield memory, mind.history, told
 
 
@@ -62,10 +66,12 @@ async def test_turns_of_long_ago_are_not_taken_up(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_stored_where_nobody_wants_it(tmp_path: Path) -> None:
-    """With no days of history there is not even a database."""
+    """With no days of history the database, which timers need all the same, holds no word of it."""
     async with remember(tmp_path, history_days=0) as (memory, _, _):
         memory.turn_ended(turn("my secret", "Yes."))
-    assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+    files = await asyncio.to_thread(lambda: [path.read_bytes() for path in tmp_path.iterdir()])
+    assert files
+    assert not any(b"secret" in content for content in files)
 
 
 async def test_a_corrupt_database_is_set_aside_and_told(tmp_path: Path) -> None:
@@ -84,4 +90,4 @@ async def test_a_database_that_cannot_be_had_is_done_without(tmp_path: Path) -> 
     async with remember(tmp_path) as (memory, _, told):
         memory.turn_ended(turn("hello", "Hi."))
     (line,) = told
-    assert line.startswith("conversations are not stored: ")
+    assert line.startswith("conversations, timers and alarms are not stored: ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ from typing import Any, cast
 import boards
 import pytest
 from boards import Board, RaspberryPi
-from doubles import Notebook
+from doubles import Notebook, ScriptedModel, said
 
 from edge_agent.app.brain import Brain, RememberedVolume, open_brain
 from edge_agent.app.core import Core, open_core
@@ -19,7 +19,6 @@ from edge_agent.app.places import Places
 from edge_agent.app.strain import Strain, make_ladder
 from edge_agent.audio import silence
 from edge_agent.config.schema import Config
-from edge_agent.reason.llm import ChatMessage
 from edge_agent.runtime.pressure import PressureLadder, PressureState, Rung, pressure_loop
 from edge_agent.runtime.sensors import Sensors
 from edge_agent.speak.phrases import PhraseCache, PhraseKey
@@ -37,39 +36,10 @@ class Watcher(Notebook):
         self.rungs.append(pressure.rung)
 
 
-class CountingModel:
-    """Says a word for each token that it may."""
-
-    name = "counting"
-
-    def __init__(self) -> None:
-        self.asked: list[int | None] = []
-
-    def load(self) -> None:
-        """Nothing to load."""
-
-    def generate(
-        self, messages: Sequence[ChatMessage], *, most_tokens: int | None = None
-    ) -> Generator[str, None, None]:
-        """Count."""
-        self.asked.append(most_tokens)
-        yield "Well."
-
-    def warm(self, messages: Sequence[ChatMessage]) -> Generator[None, None, None]:
-        """Nothing to warm."""
-        yield
-
-    def stop(self, job: Generator[object, None, None] | None = None) -> None:
-        """Steps are short."""
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
 class Device:
     """An agent's brain on a recorded board."""
 
-    def __init__(self, core: Core, brain: Brain, model: CountingModel, root: Path, watcher: Watcher) -> None:
+    def __init__(self, core: Core, brain: Brain, model: ScriptedModel, root: Path, watcher: Watcher) -> None:
         self.core, self.brain, self.model, self.root, self.watcher = core, brain, model, root, watcher
         self.cache = PhraseCache(1_000_000)
         self.cache.put(PhraseKey("voice", "hello"), [silence(1.0, 16_000)])
@@ -93,8 +63,7 @@ class Device:
     async def ask(self, text: str) -> tuple[str, str]:
         """Return who answers and what."""
         answer = await self.brain.responder.answer_text(text)
-        assert answer.sentences is not None
-        return answer.source, " ".join([sentence async for sentence in answer.sentences(lambda: None)])
+        return answer.source, await said(answer)
 
     def threads(self) -> int:
         """Return what the language model would be granted now, alone."""
@@ -109,7 +78,7 @@ class Device:
 @asynccontextmanager
 async def open_device(root: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Device]:
     """A four-core board with a language model."""
-    model, watcher = CountingModel(), Watcher()
+    model, watcher = ScriptedModel(), Watcher()
     monkeypatch.setattr("edge_agent.app.brain.build_model", lambda *_: cast("Any", model))
     config = Config.model_validate({"cores": {"compute": 4, "reserve": 0}, "llm": {"max_answer_tokens": 100}})
     places = Places(models=root / "models", cache=root / "cache", state=root / "state")
@@ -195,10 +164,9 @@ async def test_an_answer_that_had_begun_is_finished(tmp_path: Path, monkeypatch:
         board = await asyncio.to_thread(boards.raspberry_pi_4, device.root)
         assert await device.live(4) is Rung.NORMAL
         begun = await device.brain.responder.answer_text("tell me about rain")
-        assert begun.sentences is not None
         await asyncio.to_thread(board.heat, 85.2)
         assert await device.live(4) is Rung.CRITICAL
-        assert [sentence async for sentence in begun.sentences(lambda: None)] == ["Well."]
+        assert await said(begun) == "Well."
         assert (await device.ask("tell me about rain"))[0] == "none"
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edge_agent.cli.status import status
-from edge_agent.cli.status_view import _count, _ms, _span, print_status
+from edge_agent.cli.status_view import _count, _ms, print_status, span
 from edge_agent.errors import ServiceError
 
 _MIB = 1 << 20
@@ -229,7 +229,7 @@ def test_figures_fit_their_columns(milliseconds: float, count: int) -> None:
 )
 def test_spans_have_two_units(seconds: float, text: str) -> None:
     """As people say them."""
-    assert _span(seconds) == text
+    assert span(seconds) == text
 
 
 def test_help_is_there() -> None:

@@ -16,7 +16,7 @@ from edge_agent.config.audio import LightConfig
 from edge_agent.devices.light import FAULT, MUTED, STATE_PATTERNS, Pattern, StateLight, pattern_of
 from edge_agent.devices.pins import open_pin_factory
 from edge_agent.errors import DeviceError
-from edge_agent.pipeline.turn import State
+from edge_agent.pipeline.commands import State
 
 LONG_S = 10.0
 SINGLE = LightConfig(pin=24)

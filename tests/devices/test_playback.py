@@ -46,7 +46,11 @@ def test_every_sample_comes_out_once_and_in_order(written: list[int], taken: lis
         assert fade[-1] == 0
 
 
-@given(st.lists(st.tuples(st.sampled_from(["write", "play", "clear"]), st.integers(1, 2000)), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["write", "play", "clear", "hold", "resume"]), st.integers(1, 2000)), max_size=30
+    )
+)
 def test_what_was_written_is_played_pending_or_cleared(steps: list[tuple[str, int]]) -> None:
     """The account is complete at every moment, and what was played stays played."""
     playback = buffer()
@@ -59,6 +63,10 @@ def test_what_was_written_is_played_pending_or_cleared(steps: list[tuple[str, in
             case "play":
                 playback.fill(frames, now, latency_s=0.05)
                 now += frames / RATE_HZ
+            case "hold":
+                playback.hold()
+            case "resume":
+                playback.resume()
             case _:
                 cleared_s += playback.queued_s
                 playback.clear()
@@ -66,6 +74,7 @@ def test_what_was_written_is_played_pending_or_cleared(steps: list[tuple[str, in
         assert played_s + playback.pending_s(now) == pytest.approx(written_s - cleared_s, abs=1e-9)
         assert played_s >= before_s - 1e-9
         before_s = played_s
+    playback.resume()
     assert playback.played_s(now + 10) + playback.queued_s == pytest.approx(written_s - cleared_s, abs=1e-9)
 
 
@@ -143,3 +152,115 @@ def test_volume_set_in_a_pause_holds_from_the_first_sample() -> None:
     playback.set_gain(0.0)
     playback.append(np.full(BLOCK, 10_000, np.int16))
     assert not filled(playback, BLOCK).any()
+
+
+FADE = round(0.005 * RATE_HZ)
+
+
+def test_a_hold_fades_out_and_a_resume_goes_on_with_the_next_sample() -> None:
+    """Nothing is taken meanwhile, no sample is lost or repeated, and neither end clicks."""
+    playback = buffer()
+    level = 10_000
+    playback.append(np.full(3 * BLOCK, level, np.int16))
+    playback.append(np.arange(1, BLOCK + 1, dtype=np.int16))
+    filled(playback, BLOCK, now=0.0)
+    playback.hold()
+    held = [filled(playback, BLOCK, now=0.02 * block) for block in range(1, 6)]
+    assert (np.diff(held[0][:FADE].astype(int)) <= 0).all()
+    assert np.abs(np.diff(held[0].astype(int))).max() <= level / FADE + 1
+    assert not held[0][FADE:].any()
+    assert not np.concatenate(held[1:]).any()
+    assert playback.queued_s == pytest.approx(3 * BLOCK / RATE_HZ)
+    assert playback.played_s(1.0) == pytest.approx(BLOCK / RATE_HZ)
+    assert playback.ends_at == pytest.approx(BLOCK / RATE_HZ)
+
+    playback.resume()
+    sizes = (100, BLOCK - 100, BLOCK, BLOCK)  # the ramp goes on over the edge of a block
+    resumed = np.concatenate([filled(playback, size, now=0.12) for size in sizes])
+    assert resumed[0] == 0
+    assert np.abs(np.diff(resumed[:BLOCK].astype(int))).max() <= level / FADE + 1
+    assert (resumed[FADE : 2 * BLOCK] == level).all()
+    assert np.array_equal(resumed[2 * BLOCK :], np.arange(1, BLOCK + 1))
+
+
+def test_a_hold_that_the_device_did_not_notice_changes_nothing() -> None:
+    """Held and resumed between two blocks, the sound goes on without a dip."""
+    playback = buffer()
+    playback.append(np.full(2 * BLOCK, 10_000, np.int16))
+    filled(playback, BLOCK)
+    playback.hold()
+    playback.resume()
+    assert (filled(playback, BLOCK) == 10_000).all()
+
+
+def test_a_hold_in_silence_keeps_what_is_written_later() -> None:
+    """It is heard from its first sample on once resumed, and was not broken off: no ramp."""
+    playback = buffer()
+    playback.hold()
+    assert playback.fill(BLOCK, 0.0, 0.0) == (bytes(2 * BLOCK), False)
+    playback.append(np.full(BLOCK, 10_000, np.int16))
+    assert playback.fill(BLOCK, 0.0, 0.0) == (bytes(2 * BLOCK), False)
+    playback.resume()
+    assert (filled(playback, BLOCK) == 10_000).all()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["fill", "hold", "resume", "clear"]), st.integers(1, 1200)), max_size=40))
+def test_no_old_sample_is_played_after_a_clear(steps: list[tuple[str, int]]) -> None:
+    """However it was held and resumed before and is after: only the short fade of the last sample remains."""
+    playback = buffer()
+    new, stale = 10_000, 0
+    for step, frames in steps:
+        match step:
+            case "fill":
+                playback.append(np.full(600, new, np.int16))
+                stale += int((filled(playback, frames) * np.sign(new) < 0).sum())
+                assert stale <= FADE
+            case "hold":
+                playback.hold()
+            case "resume":
+                playback.resume()
+            case _:
+                playback.clear()
+                assert playback.queued_s == 0
+                new, stale = -new, 0
+
+
+def test_the_level_is_that_of_what_leaves_the_device_when_it_leaves() -> None:
+    """RMS with the volume, by 20 ms, not before its time and no longer than the window; held, it falls to nothing."""
+    playback = buffer(gain=0.25)
+    playback.append(np.full(BLOCK, 16_384, np.int16))
+    playback.append(np.full(BLOCK, 8_192, np.int16))
+    playback.fill(BLOCK, now=0.0, latency_s=0.1)
+    playback.fill(BLOCK, now=0.02, latency_s=0.1)
+    playback.fill(BLOCK, now=0.04, latency_s=0.1)
+    assert playback.recent_level(0.09, 0.5) == 0.0
+    assert playback.recent_level(0.11, 0.01) == pytest.approx(0.125, rel=1e-3)
+    assert playback.recent_level(0.139, 0.01) == pytest.approx(0.0625, rel=1e-3)
+    assert playback.recent_level(0.3, 0.25) == pytest.approx(0.125, rel=1e-3)
+    assert playback.recent_level(0.3, 0.165) == pytest.approx(0.0625, rel=1e-3)
+    assert playback.recent_level(0.3, 0.1) == 0.0  # the fade of the last sample was over, too
+    playback.append(np.full(8 * BLOCK, 16_384, np.int16))
+    playback.hold()
+    for block in range(4):
+        playback.fill(BLOCK, now=1.0 + 0.02 * block, latency_s=0.1)
+    assert playback.recent_level(1.2, 0.08) == 0.0
+
+
+def test_a_long_block_is_measured_in_pieces() -> None:
+    """A device with blocks of 100 ms: 20 ms of sound in it are as loud as in a short block."""
+    playback = buffer()
+    playback.append(np.full(BLOCK, 16_384, np.int16))
+    playback.fill(5 * BLOCK, now=0.0, latency_s=0.0)
+    assert playback.recent_level(0.1, 0.1) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_clear_ends_a_hold() -> None:
+    """What is written then is heard at once, from its first sample, and was not broken off: no ramp."""
+    playback = buffer()
+    playback.append(np.full(2 * BLOCK, -10_000, np.int16))
+    filled(playback, BLOCK)
+    playback.hold()
+    filled(playback, BLOCK)
+    playback.clear()
+    playback.append(np.full(BLOCK, 10_000, np.int16))
+    assert (filled(playback, BLOCK) == 10_000).all()

@@ -109,6 +109,82 @@ async def test_flush_silences_and_wakes(sound_system: PulseRig, tmp_path: Path) 
     assert pitch_hz(samples[first:last], RATE_HZ) == pytest.approx(880, rel=0.01)
 
 
+async def test_a_hold_is_silent_loses_nothing_and_tells_no_stall(
+    sound_system: PulseRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held longer than a device may stall, `write` and `drain` wait; then the rest is heard, whole."""
+    monkeypatch.setattr(module, "_STALLED_S", 0.2)
+    with sound_system.record(tmp_path / "out.wav") as recording:
+        async with Speaker(sound_system.speaker) as speaker:
+            speaking = asyncio.create_task(speaker.write(tone(3, 16_000, 440)))
+            async with asyncio.timeout(60):
+                while speaker.played_s < 0.5:  # noqa: ASYNC110 - nothing else tells
+                    await asyncio.sleep(0.01)
+            assert speaker.recent_level(0.2) == pytest.approx(20_000 / 2**15 / 2**0.5, rel=0.05)
+            speaker.hold()
+            held_at = recording.frames()
+            await recorded(recording, 0.4)
+            played_s, pending_s = speaker.played_s, speaker.pending_s
+            await recorded(recording, 0.6)
+            assert (speaker.played_s, speaker.pending_s) == (played_s, pending_s)
+            assert speaker.recent_level(0.2) == 0.0
+            assert not speaking.done()
+            speaker.resume()
+            await speaking
+            await speaker.drain()
+            assert speaker.played_s == pytest.approx(3, rel=0.01)
+            samples = await recorded(recording, 0.3)
+    (first, held), (resumed, last) = loud_parts(samples, GAP)
+    assert held <= held_at + 0.3 * RATE_HZ
+    assert (held - first) / RATE_HZ == pytest.approx(played_s, abs=0.05)
+    assert (held - first + last - resumed) / RATE_HZ == pytest.approx(3, abs=0.05)
+    assert pitch_hz(samples[resumed:last], RATE_HZ) == pytest.approx(440, rel=0.01)
+
+
+async def test_a_hold_before_the_device_is_open_holds(
+    sound_system: PulseRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed in a pause, and held while it opens again: what is written is heard after the hold, not during it."""
+    monkeypatch.setattr(module, "_IDLE_S", 0.05)
+    with sound_system.record(tmp_path / "out.wav") as recording:
+        async with Speaker(sound_system.speaker) as speaker:
+            async with asyncio.timeout(30):
+                while not refresh_devices():  # noqa: ASYNC110 - nothing else tells
+                    await asyncio.sleep(0.02)
+            writing = asyncio.create_task(speaker.write(tone(0.3, 16_000, 440)))
+            await asyncio.sleep(0)
+            speaker.hold()
+            await writing
+            samples = await recorded(recording, 0.4)
+            assert not loud_parts(samples, GAP)
+            assert 0.2 < speaker.pending_s <= 0.3  # the resampler holds a little back
+            speaker.flush()
+            await speaker.write(tone(0.5, 16_000, 880))
+            await speaker.drain()
+            samples = await recorded(recording, 0.3)
+    [(first, last)] = loud_parts(samples, GAP)
+    assert (last - first) / RATE_HZ == pytest.approx(0.5, rel=0.05)
+    assert pitch_hz(samples[first:last], RATE_HZ) == pytest.approx(880, rel=0.01)
+
+
+async def test_a_device_lost_while_held_is_an_error(sound_system: PulseRig) -> None:
+    """Whoever waits for the end of the hold is told."""
+
+    async def speak() -> None:
+        async with asyncio.timeout(60), Speaker(sound_system.speaker) as speaker:
+            await speaker.write(tone(1, 16_000, 440))
+            speaker.hold()
+            draining = asyncio.create_task(speaker.drain())
+            await asyncio.to_thread(sound_system.unload_speaker)
+            try:
+                await draining
+            finally:
+                draining.cancel()
+
+    with pytest.raises(DeviceError, match="agent_speaker: was lost"):
+        await speak()
+
+
 async def test_drain_returns_when_flushed(sound_system: PulseRig) -> None:
     """A waiting `drain` ends with a flush."""
     async with Speaker(sound_system.speaker) as speaker:

@@ -7,10 +7,10 @@ import math
 import threading
 import wave
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from virtual_time import in_virtual_time
 
 from edge_agent.audio import AudioChunk, silence
 from edge_agent.devices.wav_speaker import DiscardingSpeaker, WavSpeaker
@@ -126,64 +126,154 @@ async def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.undo()
 
 
-class VirtualTime:
-    """A clock that moves when somebody waits on it, for one reader."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now_s = 1_000.0
-        self._held = False
-        module = "edge_agent.devices.wav_speaker"
-        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: self.now_s))
-        monkeypatch.setattr(f"{module}.asyncio", SimpleNamespace(Event=asyncio.Event, timeout=self.timeout))
-
-    def hold(self) -> None:
-        """Let waits last until something else ends them."""
-        self._held = True
-
-    def timeout(self, seconds: float) -> asyncio.Timeout:
-        """Time out at once, with the time gone by."""
-        if self._held:
-            return asyncio.timeout(None)
-        self.now_s += seconds
-        return asyncio.timeout(0)
+def loop_time() -> float:
+    """Return the virtual seconds that have passed."""
+    return asyncio.get_running_loop().time()
 
 
-async def test_paced_speaker_takes_as_long_as_the_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_paced_speaker_takes_as_long_as_the_speech() -> None:
     """`write` waits beyond 2 s pending, `drain` to the end, and the position follows."""
-    clock = VirtualTime(monkeypatch)
     async with DiscardingSpeaker(fast=False) as speaker:
         await speaker.write(silence(3.0, 16_000))
-        assert clock.now_s == 1_000.0
+        assert loop_time() == 0.0
         assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.0, 3.0))
 
         await speaker.write(silence(1.0, 22_050))
-        assert clock.now_s == pytest.approx(1_001.0)
+        assert loop_time() == pytest.approx(1.0)
         assert (speaker.played_s, speaker.pending_s) == pytest.approx((1.0, 3.0))
 
         await speaker.drain()
-        assert clock.now_s == pytest.approx(1_004.0)
+        assert loop_time() == pytest.approx(4.0)
         assert (speaker.played_s, speaker.pending_s) == pytest.approx((4.0, 0.0))
 
-        clock.now_s += 10.0  # a pause between sentences counts for nothing
+        await asyncio.sleep(10.0)  # a pause between sentences counts for nothing
         await speaker.write(silence(0.5, 16_000))
         assert (speaker.played_s, speaker.pending_s) == pytest.approx((4.0, 0.5))
 
 
-async def test_flush_ends_the_wait_and_counts_what_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_virtual_time
+async def test_flush_ends_the_wait_and_counts_what_was_heard() -> None:
     """What was cut off is neither played nor pending; a waiting `drain` returns."""
-    clock = VirtualTime(monkeypatch)
     async with DiscardingSpeaker(fast=False) as speaker:
         await speaker.write(silence(2.0, 16_000))
-        clock.hold()
         draining = asyncio.create_task(speaker.drain())
-        await asyncio.sleep(0)
-        clock.now_s += 0.75
+        await asyncio.sleep(0.75)
         assert not draining.done()
 
         speaker.flush()
         await draining
 
+        assert loop_time() == pytest.approx(0.75)
         assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.75, 0.0))
+
+
+@in_virtual_time
+async def test_a_chunk_that_waits_at_a_flush_is_dropped() -> None:
+    """It belongs to what was cut off."""
+    async with DiscardingSpeaker(fast=False) as speaker:
+        await speaker.write(silence(3.0, 16_000))
+        writing = asyncio.create_task(speaker.write(silence(1.0, 16_000)))
+        await asyncio.sleep(0.5)
+        speaker.flush()
+        await writing
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.5, 0.0))
+
+
+@in_virtual_time
+async def test_a_hold_stops_the_time_and_loses_nothing() -> None:
+    """While held nothing is played and `drain` waits, however long; then the rest takes as long as it is."""
+    async with DiscardingSpeaker(fast=False) as speaker:
+        await speaker.write(silence(2.0, 16_000))
+        draining = asyncio.create_task(speaker.drain())
+        await asyncio.sleep(0.5)
+        speaker.hold()
+        await asyncio.sleep(100.0)
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.5, 1.5))
+        await speaker.write(silence(0.25, 16_000))
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.5, 1.75))
+        assert not draining.done()
+        speaker.resume()
+        await draining
+        assert loop_time() == pytest.approx(102.25)
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((2.25, 0.0))
+        assert speaker.recent_level(1.0) == 0.0
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_write_waits_while_a_held_speaker_is_full(*, fast: bool) -> None:
+    """2 s and a chunk are taken; the next chunk is taken when there is room again, in order."""
+
+    @in_virtual_time
+    async def check() -> None:
+        async with DiscardingSpeaker(fast=fast) as speaker:
+            speaker.hold()
+            await speaker.write(silence(2.5, 16_000))
+            writing = asyncio.create_task(speaker.write(silence(1.0, 16_000)))
+            await asyncio.sleep(60.0)
+            assert not writing.done()
+            assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.0, 2.5))
+            speaker.resume()
+            await writing
+            await speaker.drain()
+            assert (speaker.played_s, speaker.pending_s) == pytest.approx((3.5, 0.0))
+            assert loop_time() == pytest.approx(60.0 if fast else 63.5)
+
+    check()
+
+
+def test_the_file_holds_what_was_played_and_nothing_else(tmp_path: Path) -> None:
+    """At speaking pace: a hold leaves no gap and loses nothing, a flush drops what is pending, later speech follows."""
+    path = tmp_path / "reply.wav"
+    old, new = tone(16_000, 3.0, hz=400), tone(16_000, 1.0, hz=1_000)
+
+    @in_virtual_time
+    async def speak() -> float:
+        pool = Pool("file_io")
+        async with WavSpeaker(path, pool, fast=False) as speaker:
+            await speaker.write(old)
+            await asyncio.sleep(0.5)
+            speaker.hold()
+            await asyncio.sleep(7.0)
+            speaker.resume()
+            await asyncio.sleep(0.25)
+            speaker.hold()
+            speaker.flush()
+            heard_s = speaker.played_s
+            await speaker.write(new)
+            await speaker.drain()
+            await speaker.write(old)  # and closed before it sounds
+        await pool.close()
+        return heard_s
+
+    heard_s = speak()
+    assert heard_s == pytest.approx(0.75)
+    cut = round(heard_s * 16_000) * 2
+    assert read(path) == (16_000, old.pcm[:cut] + new.pcm)
+
+
+async def test_what_a_fast_file_is_given_while_held_waits_for_the_end_of_the_hold(
+    tmp_path: Path, file_pool: Pool
+) -> None:
+    """Flushed, it is never in the file; resumed, it is, in order."""
+    path = tmp_path / "reply.wav"
+    first, stale, last = tone(16_000, 0.1), tone(16_000, 0.3, hz=700), tone(16_000, 0.2, hz=1_000)
+    async with WavSpeaker(path, file_pool, fast=True) as speaker:
+        await speaker.write(first)
+        speaker.hold()
+        await speaker.write(stale)
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.1, 0.3))
+        speaker.flush()
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.1, 0.0))
+        speaker.hold()
+        await speaker.write(last)
+        draining = asyncio.create_task(speaker.drain())
+        await asyncio.sleep(0)
+        assert not draining.done()
+        speaker.resume()
+        await draining
+        assert (speaker.played_s, speaker.pending_s) == pytest.approx((0.3, 0.0))
+    assert read(path) == (16_000, first.pcm + last.pcm)
 
 
 async def test_fast_speaker_does_not_wait() -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from pocketsphinx import get_model_path
 
 from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk, silence
 from edge_agent.config.engines import PocketSphinxConfig
 from edge_agent.engines.sphinx import PocketSphinxRecognizer, confidence_of
+from edge_agent.engines.sphinx_decode import Readings, UtteranceDecoder
 from edge_agent.errors import ModelError, RecognitionError
 from edge_agent.grammar import Grammar
 
@@ -147,6 +149,59 @@ def test_confidence_needs_sound_and_grammar() -> None:
     assert confidence_of(-3.6, -1, words=3) < 0.4 < confidence_of(-3.6, -1, words=10)
 
 
+def test_a_preview_is_what_finishing_there_gives(
+    recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes]
+) -> None:
+    """In the middle of a sentence and at its end; the utterance goes on as if nobody had asked."""
+    chunks = list(frames(speak("set a timer for twenty five minutes")))
+
+    def hear_with_previews_at(*cuts: int) -> tuple[list[Transcript | None], list[Transcript], Transcript]:
+        recognizer.load(GRAMMAR)  # the streaming pass takes its cepstral mean from one utterance to the next
+        recognizer.start()
+        partials, previews = [], []
+        for n, chunk in enumerate(chunks):
+            if n in cuts:
+                previews += [recognizer.preview(), recognizer.preview()]
+            partials.append(recognizer.accept(chunk))
+        return partials, previews, recognizer.finish()
+
+    cuts = (0, 15, len(chunks) // 2)
+    partials, previews, final = hear_with_previews_at(*cuts)
+    assert (partials, [], final) == hear_with_previews_at()
+    assert final.text == "set a timer for twenty five minutes"
+    for n, cut in enumerate(cuts):
+        recognizer.start()
+        for chunk in chunks[:cut]:
+            recognizer.accept(chunk)
+        assert previews[2 * n : 2 * n + 2] == [recognizer.finish()] * 2
+
+
+def test_a_preview_is_not_decoded_again(speak: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finishing where nothing, or only more of the silence that is cut off, came since takes the same readings."""
+    passes: list[object] = []
+
+    def count(_decoder: object, utterance: object) -> Readings:
+        passes.append(utterance)
+        return Readings((), 0.0, ())
+
+    monkeypatch.setattr(UtteranceDecoder, "_readings", count)
+    decoder = UtteranceDecoder(Path(get_model_path(), "en-us"), None)
+    speech, quiet = speak("never mind") + silence(0.5, HEAR_RATE_HZ).pcm, silence(0.02, HEAR_RATE_HZ).pcm
+    decoder.start()
+    decoder.accept(speech)
+    decoder.preview()
+    assert decoder.preview() is decoder.preview()
+    decoder.accept(quiet)
+    decoder.finish()
+    assert len(passes) == 1
+    decoder.start()
+    decoder.accept(speech)
+    decoder.preview()
+    decoder.accept(speech)
+    decoder.finish()
+    assert len(passes) == 3
+
+
 def test_start_drops_an_unfinished_utterance(recognizer: PocketSphinxRecognizer, speak: Callable[[str], bytes]) -> None:
     """Nothing of a dropped utterance is in the next one, its partials included."""
     recognizer.start()
@@ -220,7 +275,7 @@ def stopped(recognizer: PocketSphinxRecognizer, call: Callable[[], object]) -> B
         return running.exception()
 
 
-@pytest.mark.parametrize("call", ["load", "start", "accept", "finish"])
+@pytest.mark.parametrize("call", ["load", "start", "accept", "preview", "finish"])
 def test_stop_ends_a_call_and_its_child(
     speak: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -240,6 +295,7 @@ def test_stop_ends_a_call_and_its_child(
         "load": lambda: recognizer.load(GRAMMAR),
         "start": recognizer.start,
         "accept": lambda: recognizer.accept(silence(0.2, HEAR_RATE_HZ)),
+        "preview": recognizer.preview,
         "finish": recognizer.finish,
     }
     began_s = time.monotonic()

@@ -16,6 +16,7 @@ import pytest
 from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk
 from edge_agent.config.engines import VoskConfig
 from edge_agent.engines.vosk import VoskRecognizer
+from edge_agent.engines.vosk_decoder import VoskDecoder
 from edge_agent.errors import ModelError, RecognitionError
 from edge_agent.grammar import Grammar
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from edge_agent.events import Transcript
+    from edge_agent.events import Transcript, Word
 
 pytest.importorskip("vosk", reason="vosk is not installed")
 
@@ -155,6 +156,107 @@ def test_start_drops_what_was_heard_before(recognizer: VoskRecognizer, speech_di
     assert (transcript.text, transcript.words, transcript.in_grammar) == ("", (), False)
 
 
+def same(one: Transcript, other: Transcript) -> bool:
+    """Tell whether two transcripts are alike, but for what comes of the free decoding.
+
+    That prunes otherwise from time to time, since Vosk unfolds its graph as it is used; times it counts over all
+    utterances, and rounds them.
+    """
+    if (one.text, one.in_grammar) != (other.text, other.in_grammar):
+        return False
+    times = [[word.start_s for word in transcript.words] for transcript in (one, other)]
+    return not one.in_grammar or (one.confidence == other.confidence and times[0] == pytest.approx(times[1], abs=1e-3))
+
+
+def test_a_dropped_utterance_is_in_no_later_one(recognizer: VoskRecognizer, speech_dir: Path) -> None:
+    """Not a word of it, and it shifts no word's time; Vosk itself counts on, and keeps what it has not decoded yet."""
+    recognizer.load(digits())
+    path = speech_dir / "digits" / "test.wav"
+    alone, _ = hear(recognizer, path)
+    recognizer.start()
+    for frame in itertools.islice(frames(path), 220):
+        recognizer.accept(frame)
+    assert same(hear(recognizer, path)[0], alone)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "clip"), [(digits(), "digits/test.wav"), (None, "home/this_is_a_test.wav")], ids=["closed", "free"]
+)
+def test_a_preview_changes_nothing_later(
+    recognizer: VoskRecognizer, speech_dir: Path, grammar: Grammar | None, clip: str
+) -> None:
+    """It is what finishing there gives; who goes on hears the same as without, partials but for those missed."""
+    recognizer.load(grammar)
+    whole, partials = hear(recognizer, speech_dir / clip)
+    heard = list(frames(speech_dir / clip))
+    cuts = (0, len(heard) // 2)
+    recognizer.start()
+    found: list[str] = []
+    previews: list[Transcript] = []
+    for n, frame in enumerate(heard):
+        if n in cuts:
+            previews.append(recognizer.preview())
+            assert recognizer.preview() is previews[-1]
+        if partial := recognizer.accept(frame):
+            found.append(partial.text)
+    assert same(recognizer.finish(), whole)
+    assert found
+    expected = iter(partials)
+    assert grammar is None or all(text in expected for text in found), "in order, and no others"
+    for cut, preview in zip(cuts, previews, strict=True):
+        recognizer.start()
+        for frame in heard[:cut]:
+            recognizer.accept(frame)
+        assert same(recognizer.finish(), preview)
+
+
+def test_finishing_after_a_preview_decodes_nothing(
+    recognizer: VoskRecognizer, speech_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transcript is taken; the next utterance has none of it."""
+    recognizer.load(_HOME)
+    recognizer.start()
+    for frame in frames(speech_dir / "home" / "set_timer.wav"):
+        recognizer.accept(frame)
+    preview = recognizer.preview()
+    with monkeypatch.context() as patch:
+        patch.setattr(VoskDecoder, "end", None)
+        patch.setattr(VoskDecoder, "take", None)
+        assert recognizer.finish() is preview
+    assert preview.text == "set a timer for ten minutes"
+    assert recognizer.preview().text == ""
+    assert recognizer.finish().text == ""
+
+
+def test_catching_up_after_a_preview_is_bounded(
+    recognizer: VoskRecognizer, speech_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call decodes more than five times the audio that it is given, each piece once, in order."""
+    recognizer.load(_HOME)
+    heard = list(frames(speech_dir / "home" / "set_timer.wav"))
+    recognizer.start()
+    for frame in heard[:100]:
+        recognizer.accept(frame)
+    recognizer.preview()
+    taken: list[bytes] = []
+
+    def note(_decoder: VoskDecoder, pcm: bytes) -> list[Word]:
+        taken.append(pcm)
+        return []
+
+    monkeypatch.setattr(VoskDecoder, "take", note)
+    sizes = []
+    for frame in heard[100:]:
+        before = len(taken)
+        recognizer.accept(frame)
+        sizes.append(len(taken) - before)
+    assert sizes[:25] == [5] * 25, "twenty-five calls gain a hundred frames"
+    assert set(sizes[25:]) == {1}
+    assert taken == [frame.pcm for frame in heard]
+    monkeypatch.undo()
+    recognizer.start()
+
+
 def test_without_a_grammar_it_listens_freely(recognizer: VoskRecognizer, speech_dir: Path) -> None:
     """Dictation is never marked as a closed reading."""
     recognizer.load(None)
@@ -234,6 +336,20 @@ def damaged(model: Path, place: Path, name: str, keep: float | None) -> Path:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(content[: int(len(content) * keep)])
     return place
+
+
+def test_a_stopped_preview_can_be_made_again(recognizer: VoskRecognizer, speech_dir: Path) -> None:
+    """Or a new utterance begun: nothing of the stopped one is in it."""
+    recognizer.load(_HOME)
+    recognizer.start()
+    for frame in itertools.islice(frames(speech_dir / "read" / "jfk.wav"), 150):
+        recognizer.accept(frame)
+    error = stopped(recognizer, recognizer.preview)
+    assert isinstance(error, RecognitionError)
+    assert "was stopped" in str(error)
+    assert "fellow americans" in recognizer.preview().text
+    transcript, _ = hear(recognizer, speech_dir / "home" / "set_timer.wav")
+    assert transcript.text == "set a timer for ten minutes"
 
 
 def test_stop_ends_the_probe_of_a_model(model: Path, tmp_path: Path, speech_dir: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from inspect import isawaitable
 from typing import Any
 
 import pytest
 
+from edge_agent.audio import AudioChunk
 from edge_agent.errors import UnknownRequestError
 from edge_agent.gateway.answers import StatusDesk
 from edge_agent.runtime.metrics import Metrics, Outcome
@@ -68,8 +70,32 @@ async def test_turns_are_told_where_they_are_kept(pool: Pool, reporter: Reporter
             desk({"get": "turns", "last": last})
 
 
-@pytest.mark.parametrize("request_", [{}, {"get": "everything"}, {"get": None}, {"set": "status"}, {"get": "turns"}])
+async def test_audio_is_told_in_text(pool: Pool, reporter: Reporter) -> None:
+    """What comes back is what was heard; a turn without is refused, as is what is no turn."""
+    chunk = AudioChunk(bytes(range(256)), 16_000)
+    desk = StatusDesk(reporter, pool, describe, audio={3: chunk}.get)
+    told = desk({"get": "audio", "turn": 3})
+    assert isawaitable(told)
+    answer = await told
+    assert (answer["turn"], answer["rate_hz"], b64decode(answer["pcm_base64"])) == (3, 16_000, chunk.pcm)
+    missing = desk({"get": "audio", "turn": 4})
+    assert isawaitable(missing)
+    with pytest.raises(UnknownRequestError, match="no audio of turn 4 is kept"):
+        await missing
+    for turn in (None, True, "3", 1.0):
+        with pytest.raises(UnknownRequestError, match="the number of a turn"):
+            desk({"get": "audio", "turn": turn})
+
+
+@pytest.mark.parametrize(("what", "key"), [("turns", "recorder.turns"), ("audio", "recorder.audio_turns")])
+async def test_what_is_not_kept_is_refused_with_the_remedy(pool: Pool, reporter: Reporter, what: str, key: str) -> None:
+    """It names the key to set."""
+    with pytest.raises(UnknownRequestError, match=rf"^no {what} [a-z ]+kept; set {key} to 1 or more, and restart$"):
+        StatusDesk(reporter, pool, describe)({"get": what, "turn": 1})
+
+
+@pytest.mark.parametrize("request_", [{}, {"get": "everything"}, {"get": None}, {"set": "status"}])
 async def test_what_there_is_not_is_refused(pool: Pool, reporter: Reporter, request_: dict[str, Any]) -> None:
     """With what there is."""
-    with pytest.raises(UnknownRequestError, match=r"one of: status, metrics, prometheus$"):
+    with pytest.raises(UnknownRequestError, match=r"one of: status, metrics, prometheus, turns, audio$"):
         StatusDesk(reporter, pool, describe)(request_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,15 +21,18 @@ from doubles import (
     lend,
 )
 
-from edge_agent.config.audio import EndpointConfig
+from edge_agent.config.audio import ActivationConfig, EndpointConfig, InterruptionConfig
 from edge_agent.errors import RecognitionError
 from edge_agent.events import EndpointReason, Transcript
+from edge_agent.hear.endpoint import PAUSE_S
+from edge_agent.pipeline.answering import Answer, Chunked, Understanding
+from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.ears import Ears
 from edge_agent.pipeline.observer import Observers
 from edge_agent.pipeline.report import TurnReport
-from edge_agent.pipeline.respond import Answer
-from edge_agent.pipeline.run import Runner, Stages
-from edge_agent.pipeline.turn import Conversation, Mode, State
+from edge_agent.pipeline.run import Runner
+from edge_agent.pipeline.stages import Stages
+from edge_agent.pipeline.turn import Conversation, Mode
 from edge_agent.runtime.pool import Pool
 from edge_agent.runtime.pools import Station
 
@@ -69,7 +72,7 @@ async def scene(
     stages = Stages(recognizer, Station(asr), responder, synthesizer, Station(tts), lend(speaker))  # type: ignore[arg-type]
     try:
         async with Runner(stages, Conversation.begin(mode), notebook) as runner:
-            ears = Ears(runner, MarkedVad(), EndpointConfig(), listen_s=6.0)
+            ears = Ears(runner, MarkedVad(), EndpointConfig(), ActivationConfig(), InterruptionConfig())
             yield Scene(runner, ears, notebook, recognizer, responder, synthesizer, speaker)
     finally:
         await asr.close()
@@ -115,12 +118,13 @@ async def test_the_source_rests_while_nobody_is_heard() -> None:
 
 
 async def test_the_recognizer_gets_the_whole_utterance_with_pre_roll() -> None:
-    """Pre-roll, speech and hang-over, gapless: what the endpoint says was decided on."""
+    """Pre-roll and speech up to the pause in which it ended, gapless; more silence would tell it nothing."""
     async with scene(ScriptedRecognizer(*heard("yes")), ScriptedResponder(None)) as it:
         await it.hear("." * 50 + "#" * 40 + "." * 40)
     (turn,) = it.notebook.turns
     assert turn.endpoint is not None
-    assert it.recognizer.samples == [round(turn.endpoint.decided_s * 16000)]
+    assert it.recognizer.samples == [round((turn.endpoint.speech_end_s + PAUSE_S) * 16000)]
+    assert (it.recognizer.previews, it.recognizer.finishes) == (1, 0)
 
 
 async def test_timings_follow_the_audio_under_fast() -> None:
@@ -279,15 +283,15 @@ async def test_nothing_of_a_cut_off_answer_is_left_open() -> None:
     class Endless(ScriptedResponder):
         """Answers without end."""
 
-        async def answer(self, transcript: Transcript) -> Answer:
-            async def produce(note_first: Callable[[], None]) -> AsyncGenerator[str, None]:
+        def answer(self, understanding: Understanding, foreseen: Answer | None = None) -> Answer:
+            async def produce(how: Chunked) -> AsyncGenerator[str, None]:
                 try:
                     while True:
                         yield "word."
                 finally:
                     closed.append("closed")
 
-            return Answer("llm", produce, transcript.text)
+            return Answer("llm", produce, understanding.text)
 
     async with scene(ScriptedRecognizer(*heard("x")), Endless(), held=True) as it:
         listening = asyncio.create_task(it.hear(UTTERANCE))
@@ -321,7 +325,7 @@ async def test_an_observer_with_a_defect_is_passed_over(caplog: pytest.LogCaptur
     recognizer, responder = ScriptedRecognizer(*heard("one", "two")), ScriptedResponder(["a."], ["b."])
     stages = Stages(recognizer, Station(asr), responder, CountingSynthesizer(), Station(tts), lend(HeldSpeaker()))  # type: ignore[arg-type]
     async with Runner(stages, Conversation.begin("always"), observers) as runner:
-        ears = Ears(runner, MarkedVad(), EndpointConfig(), listen_s=6.0)
+        ears = Ears(runner, MarkedVad(), EndpointConfig(), ActivationConfig(), InterruptionConfig())
         await ears.listen(DiagramSource(UTTERANCE * 2), patient=True)
     await asr.close()
     await tts.close()

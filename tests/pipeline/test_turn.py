@@ -6,30 +6,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.events import Endpoint, EndpointReason
-from edge_agent.pipeline.turn import (
-    Activated,
+from edge_agent.pipeline.commands import (
     Announce,
-    AnnouncementDue,
     CancelTurn,
+    Chime,
     CloseUtterance,
     Command,
-    Conversation,
+    HoldReply,
+    OpenTurn,
+    ResetHearing,
+    ResumeReply,
+    ShowState,
+    State,
+)
+from edge_agent.pipeline.facts import (
+    Activated,
+    AnnouncementDue,
     Fact,
     Interrupted,
+    InterruptionConfirmed,
+    InterruptionDismissed,
     ListeningLapsed,
-    Mode,
     MuteChanged,
-    OpenTurn,
     ReplyBegan,
-    ResetHearing,
-    ShowState,
     SpeechBegan,
     SpeechDropped,
     SpeechEnded,
-    State,
     TurnEnded,
-    step,
 )
+from edge_agent.pipeline.turn import Conversation, Mode, Rival, step
 
 ENDPOINT = Endpoint(EndpointReason.SILENCE, silence_s=0.6, speech_end_s=1.0, decided_s=1.6)
 
@@ -91,7 +96,7 @@ def test_the_button_cuts_off_an_answer() -> None:
         "button", Activated("button"), SpeechBegan(), SpeechEnded(ENDPOINT), ReplyBegan(1), Activated("button")
     )
     assert now.state is State.LISTENING
-    assert commands[-2:] == [CancelTurn(1, "button"), ResetHearing()]
+    assert commands[-3:] == [CancelTurn(1, "button"), ResetHearing(), Chime("listening")]
 
 
 def test_facts_of_an_older_turn_change_nothing() -> None:
@@ -146,6 +151,82 @@ def test_muting_ends_hearing_but_lets_an_answer_finish() -> None:
     assert step(now, MuteChanged(muted=False))[0].state is State.LISTENING
 
 
+SPEAKING: tuple[Fact, ...] = (SpeechBegan(), SpeechEnded(ENDPOINT), ReplyBegan(1))
+
+
+def test_speech_into_an_answer_holds_it() -> None:
+    """Silence at once, nothing lost, and what is said is heard as a turn that may come to be."""
+    now, commands = play("always", *SPEAKING, SpeechBegan())
+    assert (now.state, now.turn_id, now.rival) == (State.SPEAKING, 1, Rival(2))
+    assert commands[-2:] == [HoldReply(1), OpenTurn(2)]
+
+
+def test_real_words_cut_the_answer_off() -> None:
+    """The rival is then the turn, wherever it has got to; the old one is cancelled once."""
+    now, commands = play("always", *SPEAKING, SpeechBegan(), InterruptionConfirmed(2, "speech"))
+    assert (now.state, now.turn_id, now.rival) == (State.HEARING, 2, None)
+    assert commands[-1] == CancelTurn(1, "speech")
+    now, commands = play(
+        "always", *SPEAKING, SpeechBegan(), SpeechEnded(ENDPOINT), InterruptionConfirmed(2, "speech"), TurnEnded(1)
+    )
+    assert (now.state, now.turn_id) == (State.THINKING, 2)
+    assert commands[-2:] == [CloseUtterance(2, ENDPOINT, 0.0), CancelTurn(1, "speech")]
+
+
+def test_a_cough_lets_the_answer_go_on() -> None:
+    """Too short, without words, or failed: the answer resumes, and the next turn has a new id."""
+    for dismissal in (SpeechDropped(), InterruptionDismissed(2), TurnEnded(2)):
+        now, commands = play("always", *SPEAKING, SpeechBegan(), dismissal)
+        assert (now.state, now.turn_id, now.rival) == (State.SPEAKING, 1, None)
+        assert commands[-1] == ResumeReply(1)
+        assert OpenTurn(3) in step(now, SpeechBegan())[1]
+
+
+def test_an_answer_that_ends_while_somebody_speaks_leaves_the_turn_to_them() -> None:
+    """Nothing to resume, nothing to cancel, and hearing is not started over."""
+    now, commands = play("always", *SPEAKING, SpeechBegan(), TurnEnded(1))
+    assert (now.state, now.turn_id, now.rival) == (State.HEARING, 2, None)
+    assert commands[-1] == OpenTurn(2)
+
+
+def test_the_button_ends_answer_and_rival() -> None:
+    """Both are cancelled, and the agent listens."""
+    now, commands = play("button", Activated("button"), *SPEAKING, SpeechBegan(), Activated("button"))
+    assert (now.state, now.rival) == (State.LISTENING, None)
+    assert [command for command in commands if isinstance(command, CancelTurn)] == [
+        CancelTurn(1, "button"),
+        CancelTurn(2, "button"),
+    ]
+
+
+def test_muting_dismisses_what_is_said_into_an_answer() -> None:
+    """The answer goes on."""
+    now, commands = play("always", *SPEAKING, SpeechBegan(), MuteChanged(muted=True))
+    assert (now.state, now.rival, now.muted) == (State.SPEAKING, None, True)
+    assert commands[-2:] == [CancelTurn(2, "muted"), ResumeReply(1)]
+
+
+def test_after_an_answer_one_can_go_on_without_activation() -> None:
+    """For a follow-up, or with what the agent has asked for; unless it is muted, and only until that lapses."""
+    for then in ("follow_up", "question"):
+        now, _ = play("wake_word", Activated("okay_nabu"), *SPEAKING, TurnEnded(1, then))
+        assert (now.state, now.invitation) == (State.LISTENING, then)
+        after, commands = step(now, ListeningLapsed())
+        assert (after.state, after.invitation) == (State.IDLE, "nothing")
+        assert not any(isinstance(command, Chime) for command in commands)
+        assert step(now, SpeechBegan())[0].state is State.HEARING
+    now, _ = play("wake_word", Activated("okay_nabu"), *SPEAKING, MuteChanged(muted=True), TurnEnded(1, "follow_up"))
+    assert now.state is State.IDLE
+
+
+def test_tones_say_that_the_agent_listens_and_that_it_heard_nothing() -> None:
+    """After activation only: in mode always it listens anyway."""
+    _, commands = play("wake_word", Activated("okay_nabu"), ListeningLapsed())
+    assert [command for command in commands if isinstance(command, Chime)] == [Chime("listening"), Chime("nothing")]
+    _, commands = play("always", *SPEAKING, Activated("button"))
+    assert not any(isinstance(command, Chime) for command in commands)
+
+
 FACTS = st.one_of(
     st.sampled_from(
         [
@@ -161,27 +242,48 @@ FACTS = st.one_of(
         ]
     ),
     st.builds(ReplyBegan, st.integers(0, 8)),
-    st.builds(TurnEnded, st.integers(0, 8)),
+    st.builds(TurnEnded, st.integers(0, 8), st.sampled_from(["nothing", "follow_up", "question"])),
+    st.builds(InterruptionConfirmed, st.integers(0, 8), st.just("speech")),
+    st.builds(InterruptionDismissed, st.integers(0, 8)),
 )
 
 
 @given(st.sampled_from(["always", "button", "wake_word"]), st.lists(FACTS, max_size=60))
-def test_turns_never_overlap(mode: Mode, facts: list[Fact]) -> None:
-    """Whatever happens: ids grow, one turn lives at a time, and every opened turn is closed, cancelled or running."""
+def test_one_turn_lives_at_a_time_and_at_most_one_rival(mode: Mode, facts: list[Fact]) -> None:
+    """Whatever happens: ids grow, every opened turn ends or is cancelled, and only one may sound, or is held."""
     now = Conversation.begin(mode)
-    running: int | None = None
+    alive: set[int] = set()
+    held: set[int] = set()
+    newest = 0
     for fact in facts:
         before = now
         now, commands = step(now, fact)
         assert now.turn_id >= before.turn_id
-        if isinstance(fact, TurnEnded) and before.in_turn and fact.turn_id == before.turn_id:
-            running = None
+        if isinstance(fact, TurnEnded) and (
+            (before.in_turn and fact.turn_id == before.turn_id)
+            or (before.rival is not None and fact.turn_id == before.rival.turn_id)
+        ):
+            alive.discard(fact.turn_id)
+        if isinstance(fact, InterruptionDismissed) and before.rival is not None:
+            alive -= {before.rival.turn_id} & {fact.turn_id}  # its own task told so, and ends
         for command in commands:
-            if isinstance(command, OpenTurn | Announce):
-                assert running is None
-                running = command.turn_id
-            elif isinstance(command, CancelTurn):
-                assert command.turn_id == running
-                running = None
-        assert now.in_turn == (running is not None)
+            match command:
+                case OpenTurn(turn_id) | Announce(turn_id):
+                    assert turn_id > newest
+                    newest = turn_id
+                    alive.add(turn_id)
+                case CancelTurn(turn_id):
+                    assert turn_id in alive
+                    alive.discard(turn_id)
+                case HoldReply(turn_id):
+                    assert turn_id == now.turn_id
+                    held.add(turn_id)
+                case ResumeReply(turn_id):
+                    assert turn_id in held
+                    held.discard(turn_id)
+        living = ({now.turn_id} if now.in_turn else set()) | ({now.rival.turn_id} if now.rival else set())
+        assert alive == living
+        # Whoever lives on without a rival is not held any more: nothing may stay silent for ever.
+        assert now.rival is not None or not held & alive
+        assert now.rival is None or now.answers
         assert len(now.waiting) <= 16

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from zone_clock import ZoneClock
 
 from edge_agent.errors import DeviceError
 from edge_agent.reason.actions import Actor, Control, PublishedEvent, Reply
+from edge_agent.reason.alarms import Alarm, AlarmBook
+from edge_agent.reason.ask import Ask
+from edge_agent.reason.bell import Bell
 from edge_agent.reason.matcher import IntentMatcher
-from edge_agent.reason.templates import load_intents
+from edge_agent.reason.templates import IntentSet, load_intents
 from edge_agent.reason.timers import TimerBook
 from edge_agent.reason.wording import Wording
 
@@ -21,22 +26,8 @@ if TYPE_CHECKING:
 
     from edge_agent.reason.ports import Switch
 
-ZONE_START = datetime(2026, 3, 3, 10, 5, tzinfo=UTC)
-
-
-class FakeClock:
-    """Tuesday, five past ten, until told otherwise."""
-
-    def __init__(self) -> None:
-        self.at_s = 0.0
-
-    def now(self) -> datetime:
-        """The wall clock goes with the other one."""
-        return ZONE_START + timedelta(seconds=self.at_s)
-
-    def monotonic(self) -> float:
-        """Seconds."""
-        return self.at_s
+START = "2026-03-03 10:05"
+"""Tuesday, five past ten, UTC."""
 
 
 @dataclass
@@ -101,12 +92,19 @@ class FakeStatus:
         return self.memory
 
 
+@cache
+def understanding(language: str, paths: tuple[Path, ...], outputs: tuple[str, ...]) -> tuple[IntentSet, IntentMatcher]:
+    """Intents and what finds them; neither keeps any state."""
+    intents = load_intents(language, builtin=True, paths=paths, outputs=dict.fromkeys(outputs, ()))
+    return intents, IntentMatcher(intents.intents, language)
+
+
 class Device:
     """An actor with everything fake around it, spoken to in sentences."""
 
     def __init__(self, language: str = "en", paths: Sequence[Path] = (), outputs: Sequence[str] = ("lamp",)) -> None:
-        self.intents = load_intents(language, builtin=True, paths=paths, outputs=dict.fromkeys(outputs, ()))
-        self.clock = FakeClock()
+        self.intents, self.matcher = understanding(language, tuple(paths), tuple(outputs))
+        self.clock = ZoneClock(START)
         self.outputs = FakeOutputs(dict.fromkeys(outputs, False))
         self.volume = FakeVolume()
         self.status = FakeStatus()
@@ -118,12 +116,12 @@ class Device:
             volume=self.volume,
             status=self.status,
             timers=self.timers,
+            bell=Bell(self.clock, self.timers, AlarmBook(self.clock, limit=5)),
         )
-        self._matcher = IntentMatcher(self.intents.intents, language)
 
     def reply(self, sentence: str) -> Reply:
         """What it answers and does."""
-        match = self._matcher.match([sentence], forgiving=False)
+        match = self.matcher.match([sentence], forgiving=False)
         assert match is not None, sentence
         return self.actor.perform(match)
 
@@ -159,7 +157,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str]]]] = [
         [
             ("how much time is left", "There is no timer."),
             ("cancel the timer", "There is no timer."),
-            ("set a timer", "For how long? Say for example: set a timer for ten minutes."),
+            ("set a timer", "For how long?"),
             ("set a timer for ten minutes", "Timer set for ten minutes."),
             ("how much time is left", "The ten minute timer has ten minutes left."),
             ("pause the timer", "I've paused the ten minute timer with ten minutes left."),
@@ -203,6 +201,56 @@ DIALOGUES: list[tuple[str, list[tuple[str, str]]]] = [
         ],
     ),
     (
+        "en",
+        [
+            ("what alarms do i have", "No alarm is set."),
+            ("cancel the alarm", "No alarm is set."),
+            ("set an alarm", "For what time?"),
+            ("set an alarm for tomorrow", "For what time?"),
+            ("set an alarm for seven", "Alarm set for seven p.m. today."),
+            ("wake me up at half past six every weekday", "Alarm set for six thirty a.m. every weekday."),
+            ("set a medicine alarm for noon tomorrow", "Medicine alarm set for noon tomorrow."),
+            ("set an alarm for nine on monday", "Alarm set for nine a.m. on Monday."),
+            ("set an alarm for ten today", "Alarm set for ten p.m. today."),
+            ("set an alarm for nine a.m. today", "That time has passed today."),
+            ("set an alarm for eight", "I can't keep more than five alarms."),
+            ("when is my next alarm", "Your next alarm is set for seven p.m. today."),
+            ("when is the medicine alarm", "Your next medicine alarm is set for noon tomorrow."),
+            (
+                "list my alarms",
+                (
+                    "You have five alarms: seven p.m. today, ten p.m. today, six thirty a.m. every weekday, "
+                    "noon tomorrow for medicine and nine a.m. on Monday."
+                ),
+            ),
+            (
+                "cancel the alarm",
+                (
+                    "You have five alarms: the seven p.m. alarm, the ten p.m. alarm, the six thirty a.m. alarm, "
+                    "the medicine alarm and the nine a.m. alarm. Which one do you mean?"
+                ),
+            ),
+            ("cancel the seven o'clock alarm", "I've cancelled the seven p.m. alarm."),
+            ("cancel the seven o'clock alarm", "I can't find that alarm."),
+            ("cancel the medicine alarm", "I've cancelled the medicine alarm."),
+            ("cancel the school alarm", "I can't find that alarm."),
+            ("cancel all alarms", "I've cancelled three alarms."),
+            ("snooze", "Nothing is ringing."),
+        ],
+    ),
+    (
+        "zh",
+        [
+            ("设一个早上七点的闹钟", "闹钟设好了，明天上午七点整。"),
+            ("每天早上六点半叫我起床", "闹钟设好了，每天上午六点三十分。"),
+            ("设一个闹钟", "几点？"),
+            ("有哪些闹钟", "有两个闹钟：每天上午六点三十分和明天上午七点整。"),
+            ("取消七点的闹钟", "上午七点整的闹钟已取消。"),
+            ("下一个闹钟是几点", "下一个闹钟是每天上午六点三十分。"),
+            ("取消闹钟", "上午六点三十分的闹钟已取消。"),
+        ],
+    ),
+    (
         "zh",
         [
             ("现在几点了", "现在是上午十点零五分。"),
@@ -221,7 +269,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str]]]] = [
             ("你好吗", "我很好。已经运行了两小时一分钟，处理器温度四十五度，可用内存五百兆。"),
             (
                 "你能做什么",
-                "我可以报时间和日期、设计时器、调节音量，还可以开关台灯。您可以问我：现在几点，或者说：设一个十分钟的计时器。",
+                "我可以报时间和日期、设计时器和闹钟、调节音量，还可以开关台灯。您可以问我：现在几点，或者说：设一个十分钟的计时器。",
             ),
         ],
     ),
@@ -326,15 +374,131 @@ def test_help_names_the_outputs_if_there_are_any() -> None:
 def test_a_timer_is_announced(device: Device, said: str, announced: str) -> None:
     """The announcement tells which timer it was."""
     device.ask(said)
-    device.clock.at_s += 600
+    device.clock.pass_time(600)
     (timer,) = device.timers.pop_due()
     assert device.actor.announce(timer) == announced
+
+
+@pytest.mark.parametrize(
+    ("said", "asks", "answer", "then"),
+    [
+        ("set a pasta timer", Ask("SetTimer", {"timer_name": "pasta"}, "duration"), "ten minutes", "Pasta timer set"),
+        ("set an alarm for tomorrow", Ask("SetAlarm", {"day": "tomorrow"}, "time"), "at seven", "Alarm set for seven"),
+    ],
+)
+def test_what_is_missing_is_asked_for(device: Device, said: str, asks: Ask, answer: str, then: str) -> None:
+    """The reply tells what waits for the answer; with the answer's slots it is complete."""
+    reply = device.reply(said)
+    assert reply.asks == asks
+    match = device.matcher.match([answer], asked=asks.missing)
+    assert match is not None
+    complete = device.actor.perform(replace(match, intent=asks.intent, slots=asks.answered(match.slots)))
+    assert complete.text.startswith(then)
+    assert complete.asks is None
+    assert device.matcher.match([answer]) is None
+
+
+def ring(device: Device, *said: str) -> Bell:
+    """Set these timers and alarms and let an hour pass."""
+    for sentence in said:
+        device.ask(sentence)
+    device.clock.pass_time(3600)
+    device.actor.bell.look()
+    return device.actor.bell
+
+
+def test_what_rings_is_announced_together(device: Device) -> None:
+    """In the order of its time; an alarm tells the time that it is."""
+    bell = ring(device, "set an alarm for eleven", "set an egg timer for sixty minutes", "set a work alarm for eleven")
+    assert device.actor.announce(*bell.ringing) == (
+        "It's eleven oh five a.m. This is your alarm. It's eleven oh five a.m. This is your work alarm. "
+        "Your one hour egg timer is done."
+    )
+
+
+@pytest.mark.parametrize("said", ["cancel the timer", "stop the egg timer", "turn off the one hour timer"])
+def test_what_rings_is_stopped_by_its_name(device: Device, said: str) -> None:
+    """Other timers run on, and their names still mean them while something rings."""
+    bell = ring(device, "set a tea timer for two hours", "set an egg timer for an hour")
+    assert device.ask("cancel the bread timer") == "I can't find the bread timer."
+    assert bell.ringing
+    assert device.ask(said) == "Okay."
+    assert bell.ringing == ()
+    assert [timer.name for timer in device.timers.timers] == ["tea"]
+
+
+def test_the_very_words_that_cut_an_alert_off_mean_what_rang(device: Device) -> None:
+    """After them, the next words mean what is in the book."""
+    bell = ring(device, "set a tea timer for two hours", "set a timer for an hour")
+    bell.stop()
+    assert device.ask("cancel the timer") == "Okay."
+    bell.utterance_over()
+    assert device.ask("cancel the timer") == "I've cancelled the tea timer."
+
+
+def test_a_daily_alarm_that_rings_is_stopped_not_cancelled(device: Device) -> None:
+    """Neither by its time nor without; only all of them means that."""
+    for said in ("turn off the alarm", "cancel the eleven o'clock alarm"):
+        bell = ring(device, "set an alarm for eleven every day")
+        assert any(isinstance(item, Alarm) for item in bell.ringing)
+        assert device.ask(said) == "Okay."
+        assert (bell.ringing, len(bell.alarms.alarms)) == ((), 1)
+        device.clock.pass_time(23 * 3600)
+        bell.look()
+        bell.stop()
+        bell.utterance_over()
+    device.clock.pass_time(3600)
+    bell.look()
+    assert device.ask("cancel all alarms") == "I've cancelled the eleven a.m. alarm."
+    assert (bell.ringing, bell.alarms.alarms) == ((), ())
+
+
+def test_all_timers_with_one_that_rings(device: Device) -> None:
+    """What rings falls silent, and the rest goes too."""
+    bell = ring(device, "set a timer for an hour", "set a timer for two hours", "set a timer for three hours")
+    assert device.ask("cancel all timers") == "I've cancelled two timers."
+    assert (bell.ringing, device.timers.timers) == ((), ())
+    bell = ring(device, "set a timer for an hour")
+    assert device.ask("cancel all timers") == "Okay."
+
+
+def test_snooze(device: Device) -> None:
+    """For the usual time or the one that was said; timers are snoozed too, under their name."""
+    bell = ring(device, "set a gym alarm for eleven", "set an egg timer for an hour")
+    assert device.ask("snooze") == "Okay, again in five minutes."
+    assert not bell.ringing
+    device.clock.pass_time(300)
+    bell.look()
+    assert [item.name for item in bell.ringing] == ["egg", "gym"]
+    bell.stop()
+    assert device.ask("ten more minutes") == "Okay, again in ten minutes."
+    assert device.ask("when is my next alarm") == "Your next gym alarm is set for eleven twenty a.m. today."
+    device.clock.pass_time(599)
+    assert bell.look() is False
+    device.clock.pass_time(1)
+    assert bell.look() is True
+    bell.stop()
+    device.clock.pass_time(121)
+    assert device.ask("snooze") == "Nothing is ringing."
+
+
+def test_what_was_missed_is_told_once(device: Device) -> None:
+    """What rang unheard, and what was due while the device was off, each in its words."""
+    bell = ring(device, "set an egg timer for an hour", "set an alarm for eleven")
+    bell.alarms.restore([Alarm(9, "work", datetime.fromisoformat("2026-03-03 07:00"))])
+    device.clock.pass_time(601)
+    bell.look()
+    assert (
+        device.actor.tell_missed()
+        == "While I was off, you missed the work alarm. You missed the eleven a.m. alarm and the egg timer."
+    )
+    assert device.actor.tell_missed() == ""
 
 
 def test_what_is_left_goes_down(device: Device) -> None:
     """Status follows the clock."""
     device.ask("set a timer for ten minutes")
-    device.clock.at_s += 570.5
+    device.clock.pass_time(570.5)
     assert device.ask("how long is left") == "The ten minute timer has thirty seconds left."
 
 

@@ -18,19 +18,28 @@ def test_the_past_stands_between_the_system_prompt_and_the_question() -> None:
     )
 
 
+def contents(history: History) -> list[str]:
+    """Return the questions that are remembered."""
+    return [message.content for message in history.messages("", "now")[:-1:2]]
+
+
 def test_only_the_last_turns_are_kept() -> None:
-    """The oldest turn goes as a whole."""
-    history = History(2)
-    for number in range(5):
-        history.add(f"question {number}", f"answer {number}")
-    assert [message.content for message in history.messages("", "now")] == [
-        "question 3",
-        "answer 3",
-        "question 4",
-        "answer 4",
-        "now",
-    ]
-    assert len(history) == 2
+    """A turn goes as a whole, and half of them at once: the beginning stays the same for some turns."""
+    history = History(4)
+    seen = []
+    for number in range(9):
+        history.add(str(number), "Yes.")
+        seen.append("".join(contents(history)))
+        assert len(history) <= 4
+    assert seen == ["0", "01", "012", "0123", "34", "345", "3456", "67", "678"]
+
+
+def test_a_history_of_one_turn_keeps_the_last() -> None:
+    """Half of one is one."""
+    history = History(1)
+    for number in range(3):
+        history.add(str(number), "Yes.")
+        assert contents(history) == [str(number)]
 
 
 def test_no_turns_are_kept_where_none_are_wanted() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hassil.intents import Intents
 
 from edge_agent.reason.matcher import IntentMatcher
+from edge_agent.reason.sampling import sample_grammar
 
 HOME = Intents.from_dict(
     {
@@ -140,3 +141,29 @@ def test_chinese_without_spaces_matches() -> None:
         match = matcher.match([text])
         assert match is not None
         assert match.slots == {"minutes": 10}
+
+
+def test_answers_count_only_where_they_were_asked_for() -> None:
+    """A time on its own is no command, exactly or forgiven; and the recognizer listens for it always."""
+    blocks = [
+        {"sentences": ["[for] {minutes} minutes"], "requires_context": {"asked": "duration"}},
+        {"sentences": ["at {minutes}"], "requires_context": {"asked": "time"}},
+    ]
+    intents = Intents.from_dict(
+        {
+            "language": "en",
+            "intents": {"Answer": {"data": blocks}, "Stop": {"data": [{"sentences": ["stop"]}]}},
+            "lists": {"minutes": {"range": {"from": 1, "to": 60}}},
+        }
+    )
+    matcher = IntentMatcher(intents, "en")
+    for said in ("ten minutes", "for ten minutes and"):
+        assert matcher.match([said]) is None
+        assert matcher.match([said], asked="time") is None
+        match = matcher.match([said], asked="duration")
+        assert match is not None
+        assert (match.intent, match.slots) == ("Answer", {"minutes": 10})
+    stop = matcher.match(["stop"], asked="duration")
+    assert stop is not None
+    assert stop.intent == "Stop"
+    assert any(text.startswith("for ") for text in sample_grammar(intents, "en").sentences)

@@ -63,6 +63,13 @@ def test_ranges_are_spoken() -> None:
     assert any("twenty five" in text for text in grammar.sentences)
 
 
+def test_numbers_that_are_only_typed_are_not_spoken() -> None:
+    """A range without words takes its template out of the language."""
+    lists = {"minute": {"range": {"from": 0, "to": 59, "words": False}}, "hour": {"range": {"from": 1, "to": 12}}}
+    grammar = sample_grammar(intents_of(["at {hour}[:{minute}]"], lists=lists), "en")
+    assert {len(text.split()) for text in grammar.sentences} == {2}
+
+
 def test_permutations_come_in_every_order() -> None:
     """`(a;b;c)` is sampled in its six orders."""
     grammar = sample_grammar(intents_of(["(red;green;blue)"]), "en")

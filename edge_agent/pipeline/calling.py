@@ -1,0 +1,120 @@
+"""A tool call within a model's answer: told from text, collected, carried out within its time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from edge_agent.reason.actions import Control, Reply
+from edge_agent.reason.tools import ToolCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from edge_agent.reason.actions import Actor
+    from edge_agent.reason.matcher import IntentMatch
+
+_log = logging.getLogger(__name__)
+
+_MOST_CHARACTERS = 2_000
+"""A call has a hundred; a model that never ends one must not fill the memory."""
+
+
+class ToolBox(Protocol):
+    """What the model may call."""
+
+    @property
+    def prompt(self) -> str:
+        """Tells the model, in the system prompt, what there is."""
+        ...
+
+    @property
+    def grammar(self) -> str:
+        """GBNF of one call."""
+        ...
+
+    def parse(self, text: str) -> IntentMatch:
+        """Return the intent that a call asks for.
+
+        Raises:
+            ToolCallError: It is no call of something that exists, with valid arguments.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Toolset:
+    """The tools and how they are carried out.
+
+    Attributes:
+        perform: Carries an intent out; None has the actor do it, on the loop.
+        timeout_s: Longest time that one call may take.
+        failed: What is said where a call was wrong or failed.
+    """
+
+    box: ToolBox
+    timeout_s: float
+    failed: str
+    perform: Callable[[IntentMatch], Awaitable[Reply]] | None = None
+
+    @property
+    def prompt(self) -> str:
+        """Tells the model what there is."""
+        return self.box.prompt
+
+    @property
+    def grammar(self) -> str:
+        """GBNF of one call."""
+        return self.box.grammar
+
+
+class CallCollector:
+    """Looks at an answer's deltas: lets text through, and keeps a call, which is what begins with `{`.
+
+    Attributes:
+        call: The call so far; empty where the answer is text.
+        outcome: What became of it, for the flight recorder.
+    """
+
+    def __init__(self, tools: Toolset | None) -> None:
+        self._tools = tools
+        self._decided = tools is None
+        self.call = ""
+        self.outcome = ""
+
+    def feed(self, delta: str) -> str:
+        """Take a delta; return what of it is text to speak."""
+        if not self._decided and delta.strip():
+            self._decided = True
+            if delta.lstrip().startswith("{"):
+                self.call = delta.lstrip()
+                return ""
+        if self.call:
+            self.call = (self.call + delta)[:_MOST_CHARACTERS]
+            return ""
+        return delta
+
+    async def carry_out(self, actor: Actor) -> Reply:
+        """Do what the call asks for; what goes wrong is told in the reply."""
+        tools = self._tools
+        if tools is None:
+            raise RuntimeError("without tools there is no call")
+        try:
+            match = tools.box.parse(self.call)
+        except ToolCallError as error:
+            _log.warning("the model's call is not carried out: %s", error)
+            self.outcome = f"refused call: {error}"
+            return Reply(tools.failed)
+        self.outcome = f"called {match.intent} {dict(match.slots)}"
+        _log.info("the model %s", self.outcome)
+        try:
+            async with asyncio.timeout(tools.timeout_s):
+                reply = actor.perform(match) if tools.perform is None else await tools.perform(match)
+        except TimeoutError:
+            _log.warning("the tool %s took longer than %.1f s", match.intent, tools.timeout_s)
+            self.outcome += f", timed out after {tools.timeout_s:g} s"
+            return Reply(tools.failed)
+        # Handing over to the model what the model asked for would go round in circles.
+        return Reply(reply.text or tools.failed) if reply.control is Control.HAND_OVER else reply

@@ -1,0 +1,170 @@
+"""What a turn does from its first syllable to its last sample: hears, understands, answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge_agent.pipeline.answering import Answer
+from edge_agent.pipeline.facts import ReplyBegan
+from edge_agent.pipeline.gate import Gate
+from edge_agent.pipeline.hearing import HearingTools
+from edge_agent.pipeline.reply import PendingReply, settle
+from edge_agent.pipeline.respond import sentences_of
+from edge_agent.pipeline.speaking import Player, Renderer
+
+if TYPE_CHECKING:
+    from edge_agent.audio import AudioChunk
+    from edge_agent.pipeline.answering import Understanding
+    from edge_agent.pipeline.facts import Invitation
+    from edge_agent.pipeline.hearing import Heard
+    from edge_agent.pipeline.run import Runner
+    from edge_agent.pipeline.stages import Turn
+
+_log = logging.getLogger(__name__)
+
+_KEPT_S = 0.5
+"""A change is on disk within milliseconds; a card that takes longer than this is not waited for."""
+
+
+async def converse(runner: Runner, turn: Turn) -> Invitation:
+    """Hear an utterance out and answer it; return what is to be listened for afterwards."""
+
+    def on_understood(understanding: Understanding) -> bool:
+        runner.on_understood(understanding)
+        return runner.weigh(turn, understanding, final=False) is not None
+
+    stages = runner.stages
+    tools = HearingTools(
+        stages.recognizer,
+        stages.asr,
+        stages.reasoner,
+        begin_reply=partial(_begin, runner, turn),
+        on_partial=partial(runner.observer.partial_heard, turn.turn_id),
+        on_understood=on_understood,
+        note=turn.note,
+    )
+    try:
+        heard = await turn.utterance.hear_out(tools)
+        # Cut off at this very moment, its cancellation still on its way: nothing may be done or said any more.
+        return "nothing" if turn.cut_off else await _answer(runner, turn, heard)
+    finally:
+        await settle(turn.replies)
+
+
+async def announce(runner: Runner, turn: Turn) -> Invitation:
+    """Say what is due unasked; after an alert people can answer it."""
+    turn.clock.set_to(0.0)
+    if turn.report.alert and runner.stages.chime is not None:
+        await runner.stages.chime("alert")
+    text = turn.report.reply or ""
+    turn.reply = _begin(runner, turn, Answer("intent", lambda _: sentences_of(text), "", text=text))
+    try:
+        await _play(runner, turn, turn.reply)
+    finally:
+        await settle(turn.replies)
+    return "follow_up" if turn.report.alert else "nothing"
+
+
+async def _answer(runner: Runner, turn: Turn, heard: Heard) -> Invitation:
+    report, understanding = turn.report, heard.understanding
+    report.heard = understanding.text or understanding.transcript.text
+    report.confidence = understanding.transcript.confidence
+    _note_times(turn)
+    if not runner.weigh(turn, understanding, final=True):
+        turn.dismissed = True
+        return "nothing"
+    runner.observer.heard(report)
+    foreseen = heard.foreseen
+    answer = runner.stages.reasoner.answer(understanding, None if foreseen is None else foreseen.answer)
+    report.intent, report.slots, report.source = answer.intent, answer.slots, answer.source
+    if answer.source == "intent":
+        await _keep(runner)
+    if answer.sentences is None:
+        return answer.then
+    if foreseen is not None and answer.is_as(foreseen.answer):
+        turn.reply = foreseen
+        turn.note("speculation", foreseen.began_at, time.perf_counter(), "kept")
+    else:
+        turn.reply = _begin(runner, turn, answer)
+    try:
+        await _play(runner, turn, turn.reply)
+    finally:
+        if turn.reply.first_token_at is not None:
+            report.timings.first_token_s = turn.clock.at_s(turn.reply.first_token_at)
+        if details := answer.details():
+            turn.note("llm", turn.reply.began_at, turn.reply.first_token_at, details)
+        if turn.player is not None:
+            report.reply_heard = turn.player.heard_text()
+            runner.stages.reasoner.remember(report, report.reply_heard)
+    return answer.then
+
+
+async def _keep(runner: Runner) -> None:
+    """Wait until what the intent changed is on disk: what is said to be set must ring, whatever comes."""
+    try:
+        async with asyncio.timeout(_KEPT_S):
+            await runner.stages.kept()
+    except TimeoutError:
+        _log.warning("the disk is slow: the answer does not wait for it any longer")
+
+
+def _begin(runner: Runner, turn: Turn, answer: Answer) -> PendingReply:
+    stages = runner.stages
+    renderer = Renderer(stages.synthesizer, stages.tts, stages.phrases)
+    reply = PendingReply(answer, renderer, runner.metrics, f"turn.{turn.turn_id}")
+    turn.replies.append(reply)
+    return reply
+
+
+async def _play(runner: Runner, turn: Turn, reply: PendingReply) -> None:
+    """Play a reply to its end; whatever that is, nothing works on it afterwards."""
+    report, clock = turn.report, turn.clock
+
+    def on_sentence(sentence: str) -> None:
+        report.reply = reply.text
+        if report.heard is not None:
+            runner.observer.sentence_ready(turn.turn_id, sentence)
+
+    def on_audio(chunk: AudioChunk) -> None:
+        if report.timings.first_audio_s is None:
+            report.timings.first_audio_s = clock.now_s()
+            runner.post(ReplyBegan(turn.turn_id))
+        clock.queue_audio(chunk.duration_s)
+
+    try:
+        async with runner.stages.open_speaker(turn.turn_id) as (sink, path):
+            turn.sink, turn.gate = sink, Gate(sink)
+            if turn.cut_off:
+                turn.gate.shut()
+            elif turn.is_held:
+                turn.gate.hold()
+            turn.player = Player(turn.gate, on_audio=on_audio)
+            reply.commit(on_sentence)
+            await turn.player.play(aiter(reply.rendered))
+            report.timings.done_s = clock.played_out_s()
+        report.audio = path
+        await reply.wait()
+    finally:
+        _note_reply(turn, reply)
+
+
+def _note_reply(turn: Turn, reply: PendingReply) -> None:
+    for stage, began_at, ended_at in (
+        ("llm.first_token", reply.began_at, reply.first_token_at),
+        ("llm.first_clause", reply.first_token_at, reply.first_sentence_at),
+        ("tts.first_sound", reply.first_sentence_at, reply.first_sound_at),
+    ):
+        if began_at is not None and ended_at is not None:
+            turn.note(stage, began_at, ended_at)
+
+
+def _note_times(turn: Turn) -> None:
+    endpoint, timings = turn.report.endpoint, turn.report.timings
+    if endpoint is not None:
+        timings.speech_end_s = endpoint.speech_end_s
+        timings.endpoint_s = endpoint.decided_s
+        timings.asr_s = turn.clock.now_s() - endpoint.decided_s

@@ -1,0 +1,222 @@
+"""Hears one utterance out, and uses its pauses: what is understood there is answered sooner."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge_agent.audio import AudioChunk
+from edge_agent.events import Completeness
+from edge_agent.runtime.channel import Channel, ChannelClosedError
+from edge_agent.runtime.pool import Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.events import Transcript
+    from edge_agent.hear.asr import SpeechRecognizer
+    from edge_agent.pipeline.answering import Answer, Reasoner, Understanding
+    from edge_agent.pipeline.reply import PendingReply
+    from edge_agent.runtime.channel import ChannelStatistics
+    from edge_agent.runtime.pools import Station
+
+_UTTERANCE_FRAMES = 100
+"""Frames (2 s) between the ears and the recognizer; beyond it the ears wait, and the microphone's channel drops."""
+_COALESCED_FRAMES = 10
+"""Frames handed to the recognizer at once where several wait: fewer trips to its thread, still prompt to cancel."""
+_ASR_S = 20.0
+"""The longest that recognition may take over one call, waiting included; PocketSphinx's final pass over the longest
+utterance takes two on a slow board. Beyond it the engine hangs, and its turn is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseMark:
+    """Between two frames: a pause has begun, or was over, `at_s` into the utterance."""
+
+    began: bool
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An utterance that has ended.
+
+    Attributes:
+        foreseen: The answer that was begun in the pause; None where there is none.
+        previewed: The pause's preview was the final transcript.
+    """
+
+    understanding: Understanding
+    foreseen: PendingReply | None
+    previewed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HearingTools:
+    """What an utterance is heard and understood with.
+
+    Attributes:
+        begin_reply: Begins an answer ahead of its being wanted.
+        on_partial: Is told each partial transcript.
+        on_understood: Is told what was understood in a pause, while it goes on; says whether it is worth an answer.
+        note: Marks the turn's timeline: stage, `time.perf_counter()` from and until, detail.
+    """
+
+    recognizer: SpeechRecognizer
+    asr: Station
+    reasoner: Reasoner
+    begin_reply: Callable[[Answer], PendingReply]
+    on_partial: Callable[[str], None]
+    on_understood: Callable[[Understanding], bool]
+    note: Callable[[str, float, float, str], None]
+
+
+class Utterance:
+    """Frames and pauses on their way from the ears to the recognizer. Belongs to the loop.
+
+    Attributes:
+        considered_s: How long the last pause's preview and understanding took; None while they go on.
+    """
+
+    def __init__(self, before: str = "") -> None:
+        self._items: Channel[AudioChunk | PauseMark] = Channel(_UTTERANCE_FRAMES, name="turn.audio")
+        self._before = before
+        self._partial: Transcript | None = None
+        self._is_considered = Channel[float](1, on_full="drop_oldest", name="turn.considered")
+
+    async def put(self, item: AudioChunk | PauseMark) -> None:
+        """Hand on what the ears hear; waits while the recognizer is behind, drops what comes after `close`."""
+        try:
+            await self._items.put(item)
+        except ChannelClosedError:
+            return
+
+    def close(self) -> None:
+        """The utterance has ended, or nobody wants it any more."""
+        self._items.close()
+
+    def end(self) -> None:
+        """Nothing hears it any more: whoever waits for something of it goes on."""
+        self._items.close()
+        self._is_considered.close()
+
+    async def considered(self) -> float:
+        """Wait until the pause that has just begun was used; return how long that took, 0 where the utterance ended."""
+        try:
+            return await self._is_considered.get()
+        except ChannelClosedError:
+            return 0.0
+
+    def statistics(self) -> ChannelStatistics:
+        """Return how much waits for the recognizer."""
+        return self._items.statistics()
+
+    async def hear_out(self, tools: HearingTools) -> Heard:
+        """Recognize to the end; in each pause preview, understand, and begin to answer.
+
+        A reply that was begun and is not returned has been discarded.
+
+        Raises:
+            RecognitionError: The recognizer broke.
+        """
+        pending: PendingReply | None = None
+        try:
+            async with tools.asr.hold():
+                call = partial(tools.asr.run, timeout_s=_ASR_S, stop=tools.recognizer.stop)
+                await call(tools.recognizer.start, kind="asr.start")
+                understanding: Understanding | None = None
+                held: list[AudioChunk] = []
+                async for item in self._items:
+                    if isinstance(item, PauseMark):
+                        if item.began:
+                            guess = await self._guess(tools)
+                            understanding = await self._consider(tools)
+                            pending = self._foresee(tools, understanding, guess)
+                        elif understanding is not None:
+                            self._discard(tools, pending)
+                            understanding = pending = None
+                            for chunk in held:
+                                await self._accept(tools, chunk)
+                            held.clear()
+                    elif understanding is not None:
+                        held.append(item)  # silence after a preview; the recognizer gets it if somebody goes on
+                    else:
+                        await self._accept(tools, self._coalesced(item))
+                previewed = understanding is not None
+                if understanding is None:
+                    began_at = time.perf_counter()
+                    transcript: Transcript = await call(
+                        tools.recognizer.finish, kind="asr.finish", priority=Priority.HIGH
+                    )
+                    tools.note("asr.finish", began_at, time.perf_counter(), f"{transcript.text!r}")
+                    understanding = await tools.reasoner.understand(transcript, before=self._before)
+            return Heard(understanding, pending, previewed)
+        finally:
+            self._is_considered.close()
+
+    async def _accept(self, tools: HearingTools, chunk: AudioChunk) -> None:
+        so_far = await tools.asr.run(
+            partial(tools.recognizer.accept, chunk), kind="asr.accept", timeout_s=_ASR_S, stop=tools.recognizer.stop
+        )
+        if so_far is not None:
+            self._partial = so_far
+            tools.on_partial(so_far.text)
+
+    def _coalesced(self, frame: AudioChunk) -> AudioChunk:
+        """Join a frame with those that wait behind it, up to the next pause."""
+        frames = [frame]
+        while len(frames) < _COALESCED_FRAMES and isinstance(self._items.peek(), AudioChunk):
+            frames += [item for item in self._items.take(1) if isinstance(item, AudioChunk)]
+        return AudioChunk(b"".join(part.pcm for part in frames), frame.rate_hz)
+
+    async def _consider(self, tools: HearingTools) -> Understanding:
+        began_at = time.perf_counter()
+        transcript = await tools.asr.run(
+            tools.recognizer.preview,
+            kind="asr.preview",
+            priority=Priority.HIGH,
+            timeout_s=_ASR_S,
+            stop=tools.recognizer.stop,
+        )
+        previewed_at = time.perf_counter()
+        tools.note("asr.preview", began_at, previewed_at, f"{transcript.text!r}")
+        understanding = await tools.reasoner.understand(transcript, before=self._before)
+        ended_at = time.perf_counter()
+        intent = understanding.match.intent if understanding.match else "no intent"
+        tools.note("understand", previewed_at, ended_at, f"{intent}, {understanding.completeness}")
+        self._is_considered.offer(ended_at - began_at)
+        return understanding
+
+    async def _guess(self, tools: HearingTools) -> PendingReply | None:
+        """Begin to answer the newest partial transcript while the preview, which takes longer, is still made.
+
+        Mostly both say the same, and then the reply is ready when the preview is.
+        """
+        if self._partial is None or not self._partial.text:
+            return None
+        understanding = await tools.reasoner.understand(self._partial, before=self._before)
+        if understanding.completeness is Completeness.UNFINISHED:
+            return None
+        answer = tools.reasoner.foresee(understanding)
+        return None if answer is None else tools.begin_reply(answer)
+
+    def _foresee(
+        self, tools: HearingTools, understanding: Understanding, guess: PendingReply | None
+    ) -> PendingReply | None:
+        is_ours = tools.on_understood(understanding)
+        # A listener's "mhm" is not answered; and where more will come, to answer this would be for nothing.
+        is_over = is_ours and understanding.completeness is not Completeness.UNFINISHED
+        answer = tools.reasoner.foresee(understanding) if is_over else None
+        if guess is not None:
+            if answer is not None and answer.is_as(guess.answer):
+                return guess
+            guess.discard()
+            tools.note("speculation", guess.began_at, time.perf_counter(), "thrown away: other words were heard")
+        return None if answer is None else tools.begin_reply(answer)
+
+    def _discard(self, tools: HearingTools, pending: PendingReply | None) -> None:
+        if pending is not None:
+            pending.discard()
+            tools.note("speculation", pending.began_at, time.perf_counter(), "thrown away: speech went on")

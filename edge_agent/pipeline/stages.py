@@ -1,0 +1,112 @@
+"""The parts that the runner joins, and a turn while it lives."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from edge_agent.pipeline.hearing import Utterance
+from edge_agent.pipeline.report import TurnClock, TurnReport
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from edge_agent.hear.asr import SpeechRecognizer
+    from edge_agent.pipeline.answering import Reasoner, Understanding
+    from edge_agent.pipeline.gate import Gate
+    from edge_agent.pipeline.reply import PendingReply
+    from edge_agent.pipeline.speaking import Player, SpokenPhrases
+    from edge_agent.runtime.channel import ChannelStatistics
+    from edge_agent.runtime.pools import Station
+    from edge_agent.speak.sink import AudioSink
+    from edge_agent.speak.tts import SpeechSynthesizer
+
+_MOST_NOTES = 64
+
+
+def _meant_for_us(understanding: Understanding) -> Understanding | None:
+    return understanding if understanding.transcript.text else None
+
+
+async def nothing_to_keep() -> None:
+    """Return at once: for conversations that leave nothing behind."""
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What hears, thinks and speaks, and where the blocking parts work.
+
+    Attributes:
+        open_speaker: Gives a turn something to speak into, and the path of the file that it leaves, if any.
+        phrases: What was rendered before.
+        chime: Plays a tone by its name.
+        recent_level: How loud what was played in the last so many seconds was, while no turn has the speaker.
+        interrupts: Returns what words that were said into an answer mean for the agent; None for a listener's "mhm".
+        believes: Returns what words mean that were said otherwise: more, where something rings and "stop" is likely.
+        kept: Returns when what an intent changed is on disk.
+        follow_up: Whether people may go on without activation after an answer.
+    """
+
+    recognizer: SpeechRecognizer
+    asr: Station
+    reasoner: Reasoner
+    synthesizer: SpeechSynthesizer
+    tts: Station
+    open_speaker: Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]
+    phrases: SpokenPhrases | None = None
+    chime: Callable[[Literal["listening", "nothing", "failed", "alert"]], Awaitable[None]] | None = None
+    recent_level: Callable[[float], float] = lambda _: 0.0
+    interrupts: Callable[[Understanding], Understanding | None] = _meant_for_us
+    believes: Callable[[Understanding], Understanding] = lambda understanding: understanding
+    kept: Callable[[], Awaitable[None]] = nothing_to_keep
+    follow_up: bool = False
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn, from its first syllable, or an announcement, to its end."""
+
+    report: TurnReport
+    clock: TurnClock = field(default_factory=TurnClock)
+    utterance: Utterance = field(default_factory=Utterance)
+    task: asyncio.Task[None] | None = None
+    sink: AudioSink | None = None
+    gate: Gate | None = None
+    player: Player | None = None
+    reply: PendingReply | None = None
+    replies: list[PendingReply] = field(default_factory=list)
+    is_held: bool = False
+    cut_off: bool = False
+    dismissed: bool = False
+    failed: bool = False
+    notes: list[tuple[str, float, float | None, str]] = field(default_factory=list)
+
+    @property
+    def turn_id(self) -> int:
+        """The turn's number."""
+        return self.report.turn
+
+    def note(self, stage: str, began_at: float, ended_at: float | None = None, detail: str = "") -> None:
+        """Remember what happened, at moments of `time.perf_counter()`; the first 64 are kept."""
+        if len(self.notes) < _MOST_NOTES:
+            self.notes.append((stage, began_at, ended_at, detail))
+
+    def note_now(self, stage: str, detail: str) -> None:
+        """Remember what happens at this moment."""
+        self.note(stage, time.perf_counter(), None, detail)
+
+    def finish_timeline(self) -> None:
+        """Write the notes into the report, now that the turn's clock is certain."""
+        for stage, began_at, ended_at, detail in sorted(self.notes, key=lambda note: note[1]):
+            until_s = None if ended_at is None else self.clock.at_s(ended_at)
+            self.report.timeline.mark(stage, self.clock.at_s(began_at), until_s, detail)
+        self.notes.clear()
+
+    def channels(self) -> tuple[ChannelStatistics, ...]:
+        """Return how far each stage is ahead of the next."""
+        return (self.utterance.statistics(), *(self.reply.channels() if self.reply is not None else ()))

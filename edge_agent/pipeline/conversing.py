@@ -70,13 +70,13 @@ async def announce(runner: Runner, turn: Turn) -> Invitation:
 
 
 async def _answer(runner: Runner, turn: Turn, heard: Heard) -> Invitation:
-    report, understanding = turn.report, heard.understanding
-    report.heard = understanding.text or understanding.transcript.text
+    report = turn.report
+    understanding = runner.weigh(turn, heard.understanding, final=True)
+    if understanding is None:
+        return "nothing"
+    report.heard = understanding.text
     report.confidence = understanding.transcript.confidence
     _note_times(turn)
-    if not runner.weigh(turn, understanding, final=True):
-        turn.dismissed = True
-        return "nothing"
     runner.observer.heard(report)
     foreseen = heard.foreseen
     answer = runner.stages.reasoner.answer(understanding, None if foreseen is None else foreseen.answer)

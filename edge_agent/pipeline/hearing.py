@@ -77,13 +77,14 @@ class Utterance:
     """Frames and pauses on their way from the ears to the recognizer. Belongs to the loop.
 
     Attributes:
-        considered_s: How long the last pause's preview and understanding took; None while they go on.
+        paused_at_s: How long the utterance was at its last pause.
     """
 
     def __init__(self, before: str = "") -> None:
         self._items: Channel[AudioChunk | PauseMark] = Channel(_UTTERANCE_FRAMES, name="turn.audio")
         self._before = before
         self._partial: Transcript | None = None
+        self.paused_at_s = 0.0
         self._is_considered = Channel[float](1, on_full="drop_oldest", name="turn.considered")
 
     async def put(self, item: AudioChunk | PauseMark) -> None:
@@ -131,6 +132,7 @@ class Utterance:
                 async for item in self._items:
                     if isinstance(item, PauseMark):
                         if item.began:
+                            self.paused_at_s = item.at_s
                             guess = await self._guess(tools)
                             understanding = await self._consider(tools)
                             pending = self._foresee(tools, understanding, guess)
@@ -150,7 +152,7 @@ class Utterance:
                     transcript: Transcript = await call(
                         tools.recognizer.finish, kind="asr.finish", priority=Priority.HIGH
                     )
-                    tools.note("asr.finish", began_at, time.perf_counter(), f"{transcript.text!r}")
+                    tools.note("asr.finish", began_at, time.perf_counter(), _reading(transcript))
                     understanding = await tools.reasoner.understand(transcript, before=self._before)
             return Heard(understanding, pending, previewed)
         finally:
@@ -181,7 +183,7 @@ class Utterance:
             stop=tools.recognizer.stop,
         )
         previewed_at = time.perf_counter()
-        tools.note("asr.preview", began_at, previewed_at, f"{transcript.text!r}")
+        tools.note("asr.preview", began_at, previewed_at, _reading(transcript))
         understanding = await tools.reasoner.understand(transcript, before=self._before)
         ended_at = time.perf_counter()
         intent = understanding.match.intent if understanding.match else "no intent"
@@ -220,3 +222,8 @@ class Utterance:
         if pending is not None:
             pending.discard()
             tools.note("speculation", pending.began_at, time.perf_counter(), "thrown away: speech went on")
+
+
+def _reading(transcript: Transcript) -> str:
+    rejected = f" ({transcript.doubtful!r} was rejected)" if transcript.doubtful else ""
+    return f"{transcript.text!r}{rejected}"

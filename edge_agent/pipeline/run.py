@@ -54,6 +54,9 @@ _log = logging.getLogger(__name__)
 _GOES_ON_S = 1.5
 """Speech that begins so soon after an utterance was called finished may go on with it: next to nothing of the answer
 was heard."""
+_COUGH_S = 1.3
+"""An utterance that pauses so early, pre-roll (0.3 s) and the pause itself included, may be a cough or an "mhm"; of a
+longer one more is waited for, even if nothing of it was understood yet."""
 _CHIMES = 2
 """Tones that may wait; more would only be late."""
 
@@ -169,6 +172,8 @@ class Runner:
     def weigh(self, turn: Turn, understanding: Understanding, *, final: bool) -> Understanding | None:
         """Decide whether what was said into an answer interrupts it.
 
+        A cough or an "mhm" need not be waited out: where so little was said, its first pause decides.
+
         Returns what is to be answered; None where it is not, or not yet, known to be meant for the agent.
         """
         rival = self._now.rival
@@ -177,12 +182,14 @@ class Runner:
         meant = self.stages.interrupts(understanding)
         if meant is not None:
             self.post(InterruptionConfirmed(turn.turn_id, "speech"))
-        elif final:
+        elif final or turn.utterance.paused_at_s <= _COUGH_S:
             if (old := self._turns.get(self._now.turn_id)) is not None:
                 heard = understanding.transcript.text
                 old.note_now("interruption", f"dismissed: {heard!r} does not interrupt")
             _log.info("turn %d goes on: what was said does not interrupt it", self._now.turn_id)
+            turn.dismissed = True
             self.post(InterruptionDismissed(turn.turn_id))
+            self._cancel(turn.turn_id, "no interruption")
         return meant
 
     @property

@@ -285,3 +285,27 @@ def test_people_can_cut_in_by_speaking_and_go_on_with_what_they_want(
     assert {"asr.preview", "endpoint", "understand"} <= {mark["stage"] for mark in recorded[1]["timeline"]}
     assert shown.returncode == 0, shown.stderr
     assert "speech" in shown.stdout
+
+
+def test_a_timer_is_asked_back_about_rings_and_is_stopped_by_voice(
+    pulse_rig: PulseRig, command_line: CommandLine
+) -> None:
+    """What "set a timer" lacks "five seconds" gives; it rings, and a single "stop" ends that."""
+    said = {text: render(command_line.home / f"{text}.wav", text) for text in ("set a timer", "five seconds", "stop")}
+    with running(pulse_rig, command_line.home, f"{CONFIG}\n[timers]\nrepeat_s = 3\n") as agent:
+        agent.wait_for_log("listening to")
+        pulse_rig.play(said["set a timer"])
+        agent.wait_for_turns(1)
+        pulse_rig.play(said["five seconds"])
+        agent.wait_for_turns(3)
+        time.sleep(0.3)
+        pulse_rig.play(said["stop"])
+        agent.wait_for_turns(4)
+        time.sleep(7)
+        assert agent.stop()[0] == 0
+    asked, set_, rang, stopped = agent.turns[:4]
+    assert (asked["intent"], asked["reply"]) == ("SetTimer", "For how long?")
+    assert (set_["intent"], set_["slots"], set_["reply"]) == ("SetTimer", {"seconds": 5}, "Timer set for five seconds.")
+    assert (rang["heard"], rang["reply"]) == (None, "Your five second timer is done.")
+    assert stopped["intent"] == "Stop"
+    assert len(agent.turns) == 4

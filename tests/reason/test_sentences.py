@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.reason.sentences import LIMIT, SentenceCutter, speakable
+from edge_agent.reason.sentences import LIMIT, ClauseCutter, SentenceCutter, speakable
 
 
 def cut(text: str) -> list[str]:
@@ -137,3 +137,33 @@ def test_any_text_is_taken(text: str) -> None:
     for sentence in cut(text):
         assert sentence.strip() == sentence != ""
         assert "\n" not in sentence
+
+
+def test_the_very_first_piece_ends_at_its_first_clause() -> None:
+    """The answer sounds sooner; what follows is cut into sentences as ever, and a word by itself is no clause."""
+    cutter = ClauseCutter()
+    text = "The kitchen light is on, and the timer has ten minutes, more or less. Well, that is all, I think."
+    assert [*cutter.feed(text), *cutter.flush()] == [
+        "The kitchen light is on,",
+        "and the timer has ten minutes, more or less.",
+        "Well, that is all, I think.",
+    ]
+    assert [*cutter.feed("Well, I do not know."), *cutter.flush()] == ["Well, I do not know."]
+    assert [*cutter.feed("厨房的灯开着，定时器还有十分钟。"), *cutter.flush()] == [
+        "厨房的灯开着，",
+        "定时器还有十分钟。",
+    ]
+
+
+@given(st.text(st.sampled_from("ab ,;.!?—，。 "), max_size=80), st.integers(1, 5))
+def test_clauses_hold_the_words_of_the_text(text: str, size: int) -> None:
+    """Each once and in order, however the text was split into deltas."""
+    cutter = ClauseCutter()
+    pieces: list[str] = []
+    for at in range(0, len(text), size):
+        pieces += cutter.feed(text[at : at + size])
+    pieces += cutter.flush()
+    letters = [character for character in "".join(pieces) if character in "ab"]
+    assert letters == [character for character in text if character in "ab"]
+    whole = ClauseCutter()
+    assert pieces == [*whole.feed(text), *whole.flush()]

@@ -295,3 +295,18 @@ def test_closing_loses_and_doubles_nothing_and_wakes_everyone(
             assert [item for item in got if item[0] == number] == [item for item in put if item[0] == number]
 
     run()
+
+
+async def test_peek_shows_what_take_would_take() -> None:
+    """The oldest item, and nothing that is promised to a reader."""
+    channel: Channel[int] = Channel(4)
+    assert channel.peek() is None
+    channel.offer(1)
+    channel.offer(2)
+    assert (channel.peek(), len(channel), channel.take(1), channel.peek()) == (1, 2, [1], 2)
+    channel.clear()
+    reading = asyncio.create_task(channel.get())
+    await asyncio.sleep(0)
+    channel.offer(3)
+    assert channel.peek() is None
+    assert await reading == 3

@@ -13,6 +13,7 @@
         │   ├── RecognitionError
         │   ├── GenerationError
         │   └── SynthesisError
+        ├── ToolCallError        the language model asked for what there is not
         ├── DeviceError          audio or GPIO hardware went away or said no
         ├── StoreError           the device's database can't be read or written
         ├── NetworkError         a request to another machine failed
@@ -152,6 +153,15 @@ class SynthesisError(EngineError):
     def __init__(self, voice: str, text: str, reason: str) -> None:
         super().__init__(voice, f"could not render {text[:40]!r}: {reason}")
         self.text = text
+
+
+class ToolCallError(FaultError):
+    """A language model's call asks for what there is not; `reason` says what is wrong with it."""
+
+    def __init__(self, call: str, reason: str) -> None:
+        super().__init__(f"tool call {call[:80]!r}: {reason}")
+        self.call = call
+        self.reason = reason
 
 
 class DeviceError(FaultError):

@@ -164,7 +164,7 @@ class ScriptedResponder:
         sentences = self._answers.pop(0)
         return foreseen if foreseen is not None else self._make(sentences, understanding)
 
-    def remember(self, report: TurnReport, heard: str) -> None:
+    def remember(self, report: TurnReport, heard: str, *, call: str = "") -> None:
         """Write down."""
         self.remembered.append((report.heard, heard))
 

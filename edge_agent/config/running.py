@@ -56,7 +56,7 @@ class PhrasesConfig(Section):
 class RecorderConfig(Section):
     """The flight recorder: the last turns with their times and reasons, in memory."""
 
-    turns: int = Field(50, ge=0, le=1000, description="Turns kept, texts included; 0: none.")
+    turns: int = Field(50, ge=0, le=100, description="Turns kept, texts included; 0: none.")
     audio_turns: int = Field(
         0,
         ge=0,

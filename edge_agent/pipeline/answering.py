@@ -52,6 +52,28 @@ class Chunked:
     committed: asyncio.Event
 
 
+@dataclass(slots=True)
+class Outcome:
+    """What became of an answer of the model's.
+
+    Attributes:
+        cost: What its prompt cost, in words.
+        call: The tool call as the model wrote it, empty where it answered in words.
+        called: The intent that was carried out.
+        failure: Why the call was not.
+    """
+
+    cost: str = ""
+    call: str = ""
+    called: IntentMatch | None = None
+    failure: str = ""
+
+    def describe(self) -> str:
+        """Return it in words, for the flight recorder."""
+        call = f"called {self.called.intent} {dict(self.called.slots)}" if self.called is not None else ""
+        return "; ".join(part for part in (self.cost, call, self.failure) if part)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a turn is answered with.
@@ -61,7 +83,7 @@ class Answer:
         user_text: What the history keeps of the question.
         text: The whole answer, where it is known beforehand; None where a model makes it up.
         then: What the agent listens for afterwards.
-        details: More for the flight recorder, asked for at the end: what was evaluated, which tool was called.
+        outcome: What became of it, filled in by and by; of the model's answers.
     """
 
     source: Literal["intent", "llm", "none"]
@@ -71,7 +93,7 @@ class Answer:
     slots: Mapping[str, str | int | float] = field(default_factory=dict)
     text: str | None = None
     then: Invitation = "follow_up"
-    details: Callable[[], str] = lambda: ""
+    outcome: Outcome | None = None
 
     def is_as(self, other: Answer) -> bool:
         """Tell whether this answer, once made, is that other one: of the same words, or by the model to the same."""
@@ -105,8 +127,8 @@ class Reasoner(Protocol):
         """Decide what the answer is; intents act here."""
         ...
 
-    def remember(self, report: TurnReport, heard: str) -> None:
-        """Keep what was asked, and what was heard of the answer."""
+    def remember(self, report: TurnReport, heard: str, *, call: str = "") -> None:
+        """Keep what was asked, what was heard of the answer, and the call that the model made."""
         ...
 
     def expire(self) -> None:

@@ -7,12 +7,13 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from edge_agent.errors import ToolCallError
 from edge_agent.reason.actions import Control, Reply
-from edge_agent.reason.tools import ToolCallError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from edge_agent.pipeline.answering import Outcome
     from edge_agent.reason.actions import Actor
     from edge_agent.reason.matcher import IntentMatch
 
@@ -35,8 +36,8 @@ class ToolBox(Protocol):
         """GBNF of one call."""
         ...
 
-    def parse(self, text: str) -> IntentMatch:
-        """Return the intent that a call asks for.
+    def parse(self, text: str, *, reading: str | None = None) -> IntentMatch:
+        """Return the intent that a call asks for; `reading` is what the person said.
 
         Raises:
             ToolCallError: It is no call of something that exists, with valid arguments.
@@ -75,14 +76,12 @@ class CallCollector:
 
     Attributes:
         call: The call so far; empty where the answer is text.
-        outcome: What became of it, for the flight recorder.
     """
 
     def __init__(self, tools: Toolset | None) -> None:
         self._tools = tools
         self._decided = tools is None
         self.call = ""
-        self.outcome = ""
 
     def feed(self, delta: str) -> str:
         """Take a delta; return what of it is text to speak."""
@@ -96,25 +95,26 @@ class CallCollector:
             return ""
         return delta
 
-    async def carry_out(self, actor: Actor) -> Reply:
-        """Do what the call asks for; what goes wrong is told in the reply."""
+    async def carry_out(self, actor: Actor, question: str, outcome: Outcome) -> Reply:
+        """Do what the call asks for, and note it in `outcome`; what goes wrong is told in the reply."""
         tools = self._tools
         if tools is None:
             raise RuntimeError("without tools there is no call")
+        outcome.call = self.call
         try:
-            match = tools.box.parse(self.call)
+            match = tools.box.parse(self.call, reading=question)
         except ToolCallError as error:
             _log.warning("the model's call is not carried out: %s", error)
-            self.outcome = f"refused call: {error}"
+            outcome.failure = f"refused: {error}"
             return Reply(tools.failed)
-        self.outcome = f"called {match.intent} {dict(match.slots)}"
-        _log.info("the model %s", self.outcome)
+        _log.info("the model calls %s %s", match.intent, dict(match.slots))
         try:
             async with asyncio.timeout(tools.timeout_s):
                 reply = actor.perform(match) if tools.perform is None else await tools.perform(match)
         except TimeoutError:
             _log.warning("the tool %s took longer than %.1f s", match.intent, tools.timeout_s)
-            self.outcome += f", timed out after {tools.timeout_s:g} s"
+            outcome.failure = f"{match.intent} timed out after {tools.timeout_s:g} s"
             return Reply(tools.failed)
+        outcome.called = match
         # Handing over to the model what the model asked for would go round in circles.
         return Reply(reply.text or tools.failed) if reply.control is Control.HAND_OVER else reply

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge_agent.pipeline.answering import Answer
+from edge_agent.pipeline.answering import Answer, Outcome
 from edge_agent.pipeline.facts import ReplyBegan
 from edge_agent.pipeline.gate import Gate
 from edge_agent.pipeline.hearing import HearingTools
@@ -95,11 +95,15 @@ async def _answer(runner: Runner, turn: Turn, heard: Heard) -> Invitation:
     finally:
         if turn.reply.first_token_at is not None:
             report.timings.first_token_s = turn.clock.at_s(turn.reply.first_token_at)
-        if details := answer.details():
+        outcome = answer.outcome or Outcome()
+        if details := outcome.describe():
             turn.note("llm", turn.reply.began_at, turn.reply.first_token_at, details)
+        if outcome.called is not None:
+            report.intent, report.slots = outcome.called.intent, outcome.called.slots
         if turn.player is not None:
             report.reply_heard = turn.player.heard_text()
-            runner.stages.reasoner.remember(report, report.reply_heard)
+            call = outcome.call if outcome.called is not None else ""
+            runner.stages.reasoner.remember(report, report.reply_heard, call=call)
     return answer.then
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge_agent.events import Completeness
-from edge_agent.pipeline.answering import Answer, Understanding
+from edge_agent.pipeline.answering import Answer, Outcome, Understanding
 from edge_agent.pipeline.calling import CallCollector
 from edge_agent.reason.actions import Control
 from edge_agent.reason.sentences import ClauseCutter, SentenceCutter
@@ -205,10 +205,14 @@ class Responder:
         asked, self._question = self._question, None
         return self._act(self._completed(match, asked)) if match else self._generate(text)
 
-    def remember(self, report: TurnReport, heard: str) -> None:
-        """Keep what was asked and what was heard of the answer."""
-        if report.heard and heard:
-            self._history.add(report.heard, heard)
+    def remember(self, report: TurnReport, heard: str, *, call: str = "") -> None:
+        """Keep what was asked, what was heard of the answer, and the call that the model made.
+
+        Shown replies alone, a small model learns to say that a timer is set instead of setting it.
+        """
+        shown = "\n".join(part for part in (call, heard) if part)
+        if report.heard and shown:
+            self._history.add(report.heard, shown)
         if heard:
             self._last_reply = heard
 
@@ -281,7 +285,7 @@ class Responder:
         messages = self._chat(text, hint)
         most_tokens = self.allowance.answer_tokens(self._most_tokens)
         tools = None if match is not None else self._tools  # an intent that hands over is itself no call's end
-        cost: list[str] = []
+        outcome = Outcome()
 
         async def sentences(how: Chunked) -> AsyncGenerator[str, None]:
             cutter, collector = self._make_cutter(), CallCollector(tools)
@@ -297,14 +301,13 @@ class Responder:
                     if delta and not noted:
                         noted = True
                         how.note_first()
-                        cost.append(str(model.prompt_cost or ""))
+                        outcome.cost = str(model.prompt_cost or "")
                     for sentence in cutter.feed(collector.feed(delta)):
                         yield sentence
             if collector.call:
                 # What has an effect waits until it is certain that the question has ended.
                 await how.committed.wait()
-                reply = await collector.carry_out(self._actor)
-                cost.append(collector.outcome)
+                reply = await collector.carry_out(self._actor, text, outcome)
                 self._follow(reply)
                 for sentence in cutter.feed(reply.text):
                     yield sentence
@@ -317,7 +320,7 @@ class Responder:
             text,
             intent=match.intent if match else None,
             slots=match.slots if match else {},
-            details=lambda: "; ".join(part for part in cost if part),
+            outcome=outcome,
         )
 
     def _chat(self, text: str, hint: str = "") -> tuple[ChatMessage, ...]:

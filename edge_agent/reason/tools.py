@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from edge_agent.errors import FaultError
+from edge_agent.errors import ToolCallError
 from edge_agent.reason.matcher import IntentMatch
 from edge_agent.reason.tool_forms import TooManyFormsError, forms_of
 from edge_agent.reason.tool_grammar import write_grammar
@@ -26,15 +26,6 @@ _TOOL = "tool"
 _CONVERSATIONAL = frozenset(("Stop", "NeverMind", "Repeat", "Help"))
 """What only makes sense from a person to the agent."""
 _LONGEST_CALL = 1_000
-
-
-class ToolCallError(FaultError):
-    """A language model's call asks for what there is not; `reason` says what is wrong with it."""
-
-    def __init__(self, call: str, reason: str) -> None:
-        super().__init__(f"tool call {call[:80]!r}: {reason}")
-        self.call = call
-        self.reason = reason
 
 
 class ToolBox:

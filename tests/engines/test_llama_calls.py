@@ -15,12 +15,12 @@ from edge_agent.config.engines import LlmConfig
 from edge_agent.engines.llama import LlamaLanguageModel
 from edge_agent.engines.llama_session import LlamaSession
 from edge_agent.engines.llama_text import AnswerText
-from edge_agent.errors import GenerationError
+from edge_agent.errors import GenerationError, ToolCallError
 from edge_agent.reason.llm import ChatMessage
 from edge_agent.reason.templates import load_intents
 from edge_agent.reason.tool_forms import forms_of
 from edge_agent.reason.tool_prompt import call_text
-from edge_agent.reason.tools import ToolBox, ToolCallError
+from edge_agent.reason.tools import ToolBox
 from edge_agent.runtime.ledger import FixedGrant
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from virtual_time import in_virtual_time
 from edge_agent.app.brain import RememberedVolume
 from edge_agent.events import Completeness, Transcript
 from edge_agent.pipeline.calling import Toolset
+from edge_agent.pipeline.report import TurnReport
 from edge_agent.pipeline.respond import FixedTexts, Responder
 from edge_agent.reason.actions import Actor, Reply
 from edge_agent.reason.completeness import CompletenessJudge
@@ -285,7 +286,11 @@ async def test_a_call_is_carried_out_and_its_answer_spoken() -> None:
     await speaking
     assert spoken == ["Timer set for ten minutes."]
     assert [timer.duration_s for timer in scene.timers.timers] == [600]
-    assert "called SetTimer" in answer.details()
+    assert answer.outcome is not None
+    assert "called SetTimer" in answer.outcome.describe()
+    report = TurnReport(1, heard="wake me when the eggs are done")
+    scene.responder.remember(report, "Timer set for ten minutes.", call=answer.outcome.call)
+    assert scene.responder.opening()[-1].content == '{"tool":"SetTimer","minutes":10}\nTimer set for ten minutes.'
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hassil.intents import RangeSlotList, TextSlotList, WildcardSlotList
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.errors import ToolCallError
 from edge_agent.reason.intents_merge import Merger
 from edge_agent.reason.intents_source import SourceFile
 from edge_agent.reason.matcher import IntentMatcher
@@ -21,7 +22,7 @@ from edge_agent.reason.sampling import Template, sample_grammar, templates_of
 from edge_agent.reason.templates import IntentSet, load_intents
 from edge_agent.reason.tool_forms import FREE_TEXT_CHARACTERS, Values, forms_of, is_free_text
 from edge_agent.reason.tool_prompt import call_text
-from edge_agent.reason.tools import ToolBox, ToolCallError
+from edge_agent.reason.tools import ToolBox
 from edge_agent.reason.wordforms import number_words, spoken
 from edge_agent.reason.yaml_text import parse_yaml
 

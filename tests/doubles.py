@@ -15,6 +15,7 @@ from edge_agent.grammar import Grammar
 from edge_agent.pipeline.answering import Answer, Chunked, Understanding
 from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.observer import SilentObserver
+from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.report import TurnReport
 from edge_agent.reason.llm import ChatMessage, PromptCost
 from edge_agent.speak.sink import AudioSink
@@ -240,7 +241,9 @@ async def said(answer: Answer) -> str:
     assert answer.sentences is not None
     committed = asyncio.Event()
     committed.set()
-    return " ".join([sentence async for sentence in answer.sentences(Chunked(lambda: None, committed))])
+    return " ".join(
+        [sentence async for sentence in answer.sentences(Chunked(lambda: None, committed, nothing_to_keep))]
+    )
 
 
 class CountingSynthesizer:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -176,9 +175,9 @@ class VirtualStation:
         await asyncio.sleep(self._step_s(kind))
         return call()
 
-    def hold(self) -> AbstractAsyncContextManager[object]:
-        """Nobody else waits."""
-        return nullcontext()
+    def hold(self) -> asyncio.Lock:
+        """Have the engine for oneself."""
+        return self._lock
 
     async def steps(self, job: Generator[T, None, None], *, kind: str, **_: object) -> AsyncGenerator[T, None]:
         """Pull it, step by step, one job at a time."""
@@ -265,8 +264,8 @@ class MindReader:
         """A new utterance."""
 
     def accept(self, chunk: AudioChunk) -> Transcript | None:
-        """No partials."""
-        return None
+        """The words so far, as they are known from the first on."""
+        return replace(self.finish(), final=False)
 
     def preview(self) -> Transcript:
         """As `finish`."""

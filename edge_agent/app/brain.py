@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from edge_agent.app.places import Places
     from edge_agent.config.schema import Config
     from edge_agent.pipeline.respond import Cutter, EventPublisher
+    from edge_agent.reason.actions import Reply
     from edge_agent.reason.llm import LanguageModel
+    from edge_agent.reason.matcher import IntentMatch
     from edge_agent.reason.ports import Clock, Volume
     from edge_agent.reason.templates import IntentSet
     from edge_agent.runtime.scheduled import Handle
@@ -174,16 +176,19 @@ async def open_brain(
     judge = await core.match.run(
         lambda: CompletenessJudge(intents.intents, config.language, matcher.automaton), kind="load.judge"
     )
-    tools: Toolset | None = None
+    box = None
     if model is not None and config.llm.tools:
         box = await core.match.run(lambda: ToolBox(intents), kind="load.tools")
-        tools = Toolset(box, config.llm.tool_timeout_s, Answers(intents.responses).say("tool_failed", {}))
     factory = await core.match.run(lambda: open_pin_factory(config.gpio.driver), kind="load.pins")
     outputs = await core.match.run(lambda: GpioOutputs(config.gpio.outputs, factory), kind="load.pins")
     clock, status = LocalClock(), BoardStatus()
     timers = TimerBook(clock)
     bell = Bell(clock, timers, AlarmBook(clock), bell_times(config.timers))
     actor = Actor(intents, clock=clock, outputs=outputs, volume=volume, status=status, timers=timers, bell=bell)
+    tools: Toolset | None = None
+    if box is not None and box.grammar:
+        failed = Answers(intents.responses).say("tool_failed", {})
+        tools = Toolset(box, config.llm.tool_timeout_s, failed, partial(_perform, core, actor))
     history = History(config.llm.history_turns)
     responder = Responder(
         matcher,
@@ -199,7 +204,7 @@ async def open_brain(
         answers_the_unclear=config.activation.mode != "always",
         judge=judge,
         rehearse=Rehearsal(intents, bell, clock=clock, outputs=outputs, volume=volume, status=status),
-        tools=tools if tools is not None and tools.grammar else None,
+        tools=tools,
         speculates=config.llm.speculate,
         make_cutter=make_cutter,
     )
@@ -213,6 +218,13 @@ async def open_brain(
         if loading is not None and model is not None:
             loading.cancel()
             await core.shut(core.llm, model.close, "model")
+
+
+async def _perform(core: Core, actor: Actor, match: IntentMatch) -> Reply:
+    """Carry out a call; what touches hardware on a pool, so that it can be given up where that hangs."""
+    if actor.touches_devices(match.intent):
+        return await core.match.run(partial(actor.perform, match), kind="tool.call")
+    return actor.perform(match)
 
 
 def _fixed_texts(intents: IntentSet) -> FixedTexts:

@@ -47,6 +47,7 @@ from edge_agent.runtime.sensors import Sensors
 from edge_agent.runtime.tasks import Supervisor
 
 if TYPE_CHECKING:
+    from edge_agent.app.alarm_clock import AlarmClock
     from edge_agent.app.brain import Brain
     from edge_agent.app.core import Core
     from edge_agent.app.voice import Voice
@@ -67,6 +68,8 @@ _REQUESTS_PER_S = 20.0
 """Of one user: a report costs the loop milliseconds, and nobody reads more."""
 _SENSORS_EVERY_S = 4.0
 """A board warms up in tens of seconds; a look costs about 2 ms."""
+_KEPT_S = 0.5
+"""A change is on disk within milliseconds; a card that takes longer than this is not waited for."""
 SHUTDOWN_S = 5
 """From SIGTERM to exit at the most."""
 
@@ -157,7 +160,7 @@ async def _converse(config: Config, observer: Observer, logs: LogQueue | None, r
                 wait_for_model=config.llm.model is not None,
                 mouth=mouth,
                 on_utterance=recorder.note_audio if recorder.keeps_audio else None,
-                kept=clock.saved,
+                kept=partial(_kept, clock),
                 pauses=pauses,
             )
         )
@@ -199,6 +202,15 @@ async def _converse(config: Config, observer: Observer, logs: LogQueue | None, r
         if button is not None:
             stages.keep("button", partial(_button_loop, button, voice.ears))
         await asyncio.get_running_loop().create_future()  # until cancelled
+
+
+async def _kept(clock: AlarmClock) -> None:
+    """Wait until timers and alarms are on disk: what is said to be set must ring, whatever comes."""
+    try:
+        async with asyncio.timeout(_KEPT_S):
+            await clock.saved()
+    except TimeoutError:
+        _log.warning("the disk is slow: the answer does not wait for it any longer")
 
 
 def _desk(reporter: Reporter, core: Core, book: StatusBook, recorder: FlightRecorder) -> StatusDesk:

@@ -43,10 +43,11 @@ class ModelKeeping(SilentObserver):
         self._is_loaded = self._is_wanted = True
         self._changes = 0
         self._works = False
+        self._given_up = False
 
     def pressure_changed(self, pressure: PressureState) -> None:
         """Decide whether the model is wanted in memory, and see to it."""
-        if self._brain.model is None:
+        if self._brain.model is None or self._given_up:
             return
         if pressure.rung >= Rung.CRITICAL and any(reason.startswith("memory") for reason in pressure.reasons):
             self._is_wanted = False
@@ -70,6 +71,8 @@ class ModelKeeping(SilentObserver):
                 self._is_loaded = wanted
         except (BadInputError, FaultError) as error:
             self._brain.responder.do_without_model()
+            self._is_wanted = self._is_loaded = True  # told once, and not tried again
+            self._given_up = True
             message = f"no language model: {error}"
             _log.error("%s", message)
             self._observer().fault(message)

@@ -93,7 +93,7 @@ class FlightRecorder(SilentObserver):
         timings = report.timings
         if self.keeps_turns:
             self._began[report.turn] = self._clock() - (timings.endpoint_s or 0.0) - (timings.asr_s or 0.0)
-            _keep_newest(self._began, _TURNS_UNDER_WAY)
+            _make_room(self._began, _TURNS_UNDER_WAY)
 
     def fault(self, message: str) -> None:
         """Note a fault, for the turn during which it happened."""
@@ -107,7 +107,7 @@ class FlightRecorder(SilentObserver):
         recording = self._hearing.get(turn_id)
         if recording is None:
             recording = self._hearing[turn_id] = _Recording(chunk.rate_hz, bytearray())
-            _keep_newest(self._hearing, _TURNS_UNDER_WAY)
+            _make_room(self._hearing, _TURNS_UNDER_WAY)
         room = int(_MOST_AUDIO_S * recording.rate_hz) * SAMPLE_BYTES - len(recording.pcm)
         recording.pcm += chunk.pcm[: max(0, room)]
 
@@ -206,6 +206,12 @@ def _cut(value: Any, most: int) -> Any:  # noqa: ANN401 - whatever a record hold
     if isinstance(value, str) and len(value) > most:
         return value[: most - 1] + "…"
     return value
+
+
+def _make_room(entries: dict[int, Any], most: int) -> None:
+    """Keep the turn that is answered, which is the oldest, and the newest; what was between was dismissed."""
+    while len(entries) > most:
+        del entries[sorted(entries)[1]]
 
 
 def _keep_newest(entries: dict[int, Any], most: int) -> None:

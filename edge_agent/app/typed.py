@@ -10,6 +10,7 @@ from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
 from edge_agent.app.publishing import open_publisher
 from edge_agent.pipeline.answering import Chunked
+from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.report import TurnClock, TurnReport
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ async def answer_text(config: Config, text: str) -> TurnReport:
         if answer.sentences is not None:
             committed = asyncio.Event()
             committed.set()
-            sentences = answer.sentences(Chunked(note_first_token, committed))
+            sentences = answer.sentences(Chunked(note_first_token, committed, nothing_to_keep))
             report.reply = " ".join([sentence async for sentence in sentences])
         report.timings.done_s = clock.now_s()
     return report

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from edge_agent.app.build import build_recognizer, build_synthesizer, build_wake
 from edge_agent.hear.noise import NoiseAwareVad
 from edge_agent.pipeline.ears import Ears
+from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.run import Runner
 from edge_agent.pipeline.speaking import SpokenPhrases
-from edge_agent.pipeline.stages import Stages, nothing_to_keep
+from edge_agent.pipeline.stages import Stages
 from edge_agent.pipeline.turn import Conversation
 from edge_agent.reason.backchannel import is_backchannel
 from edge_agent.runtime.scheduled import Task

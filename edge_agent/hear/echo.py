@@ -92,6 +92,10 @@ class EchoGuard:
         self._reference = 0.0
         self._noise: float | None = None
 
+    def rest(self) -> None:
+        """Some time has passed without a frame: what was played before it is no echo any more."""
+        self._reference = 0.0
+
     def judge(self, frame: AudioChunk, *, is_speech: bool, played_level: float) -> Origin:
         """Say what a frame holds; call it once for each frame, in order, whether something is played or not.
 

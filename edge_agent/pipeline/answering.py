@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from edge_agent.events import Completeness, Transcript
     from edge_agent.pipeline.facts import Invitation
     from edge_agent.pipeline.report import TurnReport
+    from edge_agent.reason.llm import ChatMessage
     from edge_agent.reason.matcher import IntentMatch
 
 
@@ -46,10 +47,12 @@ class Chunked:
     Attributes:
         note_first: To be called at the first piece of generated text.
         committed: Set once the answer is wanted for certain: nothing with an effect may be done before.
+        kept: Returns when what was changed is on disk.
     """
 
     note_first: Callable[[], None]
     committed: asyncio.Event
+    kept: Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -61,12 +64,14 @@ class Outcome:
         call: The tool call as the model wrote it, empty where it answered in words.
         called: The intent that was carried out.
         failure: Why the call was not.
+        then: What the agent listens for afterwards, where the call's reply says so.
     """
 
     cost: str = ""
     call: str = ""
     called: IntentMatch | None = None
     failure: str = ""
+    then: Invitation | None = None
 
     def describe(self) -> str:
         """Return it in words, for the flight recorder."""
@@ -84,6 +89,7 @@ class Answer:
         text: The whole answer, where it is known beforehand; None where a model makes it up.
         then: What the agent listens for afterwards.
         outcome: What became of it, filled in by and by; of the model's answers.
+        chat: What the model is shown; of its answers.
     """
 
     source: Literal["intent", "llm", "none"]
@@ -94,6 +100,7 @@ class Answer:
     text: str | None = None
     then: Invitation = "follow_up"
     outcome: Outcome | None = None
+    chat: tuple[ChatMessage, ...] = ()
 
     def is_as(self, other: Answer) -> bool:
         """Tell whether this answer, once made, is that other one: of the same words, or by the model to the same."""
@@ -101,7 +108,7 @@ class Answer:
             return True
         if self.text is not None or other.text is not None:
             return self.text == other.text
-        return (self.source, self.user_text, self.intent) == (other.source, other.user_text, other.intent)
+        return (self.source, self.intent, self.chat) == (other.source, other.intent, other.chat)
 
 
 class Reasoner(Protocol):

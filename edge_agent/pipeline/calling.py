@@ -50,7 +50,7 @@ class Toolset:
     """The tools and how they are carried out.
 
     Attributes:
-        perform: Carries an intent out; None has the actor do it, on the loop.
+        perform: Carries an intent out, and can be cancelled; None has the actor do it, on the loop.
         timeout_s: Longest time that one call may take.
         failed: What is said where a call was wrong or failed.
     """
@@ -104,10 +104,12 @@ class CallCollector:
         try:
             match = tools.box.parse(self.call, reading=question)
         except ToolCallError as error:
-            _log.warning("the model's call is not carried out: %s", error)
+            _log.warning("the model's call is not carried out: it asks for what there is not")
+            _log.debug("%s", error)
             outcome.failure = f"refused: {error}"
             return Reply(tools.failed)
-        _log.info("the model calls %s %s", match.intent, dict(match.slots))
+        _log.info("the model calls %s", match.intent)
+        _log.debug("its slots: %s", dict(match.slots))
         try:
             async with asyncio.timeout(tools.timeout_s):
                 reply = actor.perform(match) if tools.perform is None else await tools.perform(match)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,22 +17,17 @@ if TYPE_CHECKING:
     from edge_agent.audio import AudioChunk
     from edge_agent.pipeline.answering import Understanding
     from edge_agent.pipeline.facts import Invitation
-    from edge_agent.pipeline.hearing import Heard
+    from edge_agent.pipeline.hearing import Heard, PauseMark
     from edge_agent.pipeline.run import Runner
     from edge_agent.pipeline.stages import Turn
-
-_log = logging.getLogger(__name__)
-
-_KEPT_S = 0.5
-"""A change is on disk within milliseconds; a card that takes longer than this is not waited for."""
 
 
 async def converse(runner: Runner, turn: Turn) -> Invitation:
     """Hear an utterance out and answer it; return what is to be listened for afterwards."""
 
-    def on_understood(understanding: Understanding) -> bool:
-        runner.on_understood(understanding)
-        return runner.weigh(turn, understanding, final=False) is not None
+    def on_understood(understanding: Understanding, mark: PauseMark) -> Understanding | None:
+        runner.on_understood(mark.number, understanding)
+        return runner.weigh(turn, understanding, mark)
 
     stages = runner.stages
     tools = HearingTools(
@@ -46,6 +38,8 @@ async def converse(runner: Runner, turn: Turn) -> Invitation:
         on_partial=partial(runner.observer.partial_heard, turn.turn_id),
         on_understood=on_understood,
         note=turn.note,
+        before=partial(runner.gone_on_with, turn),
+        now=turn.now,
     )
     try:
         heard = await turn.utterance.hear_out(tools)
@@ -53,6 +47,17 @@ async def converse(runner: Runner, turn: Turn) -> Invitation:
         return "nothing" if turn.cut_off else await _answer(runner, turn, heard)
     finally:
         await settle(turn.replies)
+
+
+def remember(runner: Runner, turn: Turn) -> None:
+    """Keep what was heard of a turn's answer; once, as soon as nothing more of it can be heard."""
+    if turn.player is None or turn.is_remembered or turn.report.heard is None:
+        return
+    turn.is_remembered = True
+    turn.report.reply_heard = turn.player.heard_text()
+    outcome = turn.reply.answer.outcome if turn.reply is not None else None
+    call = outcome.call if outcome is not None and outcome.called is not None else ""
+    runner.stages.reasoner.remember(turn.report, turn.report.reply_heard, call=call)
 
 
 async def announce(runner: Runner, turn: Turn) -> Invitation:
@@ -71,55 +76,47 @@ async def announce(runner: Runner, turn: Turn) -> Invitation:
 
 async def _answer(runner: Runner, turn: Turn, heard: Heard) -> Invitation:
     report = turn.report
-    understanding = runner.weigh(turn, heard.understanding, final=True)
+    understanding = runner.weigh(turn, heard.understanding, None)
     if understanding is None:
         return "nothing"
     report.heard = understanding.text
     report.confidence = understanding.transcript.confidence
     _note_times(turn)
     runner.observer.heard(report)
+    if turn.was_invited and not understanding.text:
+        return "nothing"  # nobody has called the agent: noise is not talked back at
+    # Somebody may be going on already: until it is known with what, nothing is done.
+    await turn.released.wait()
     foreseen = heard.foreseen
     answer = runner.stages.reasoner.answer(understanding, None if foreseen is None else foreseen.answer)
     report.intent, report.slots, report.source = answer.intent, answer.slots, answer.source
     if answer.source == "intent":
-        await _keep(runner)
+        await runner.stages.kept()
     if answer.sentences is None:
         return answer.then
-    if foreseen is not None and answer.is_as(foreseen.answer):
+    if foreseen is not None and answer.is_as(foreseen.answer) and not foreseen.has_failed:
         turn.reply = foreseen
-        turn.note("speculation", foreseen.began_at, time.perf_counter(), "kept")
+        turn.note("speculation", foreseen.began_at, turn.now(), "kept")
     else:
         turn.reply = _begin(runner, turn, answer)
+    outcome = answer.outcome or Outcome()
     try:
         await _play(runner, turn, turn.reply)
     finally:
         if turn.reply.first_token_at is not None:
             report.timings.first_token_s = turn.clock.at_s(turn.reply.first_token_at)
-        outcome = answer.outcome or Outcome()
         if details := outcome.describe():
             turn.note("llm", turn.reply.began_at, turn.reply.first_token_at, details)
         if outcome.called is not None:
             report.intent, report.slots = outcome.called.intent, outcome.called.slots
-        if turn.player is not None:
-            report.reply_heard = turn.player.heard_text()
-            call = outcome.call if outcome.called is not None else ""
-            runner.stages.reasoner.remember(report, report.reply_heard, call=call)
-    return answer.then
-
-
-async def _keep(runner: Runner) -> None:
-    """Wait until what the intent changed is on disk: what is said to be set must ring, whatever comes."""
-    try:
-        async with asyncio.timeout(_KEPT_S):
-            await runner.stages.kept()
-    except TimeoutError:
-        _log.warning("the disk is slow: the answer does not wait for it any longer")
+        remember(runner, turn)
+    return outcome.then or answer.then
 
 
 def _begin(runner: Runner, turn: Turn, answer: Answer) -> PendingReply:
     stages = runner.stages
     renderer = Renderer(stages.synthesizer, stages.tts, stages.phrases)
-    reply = PendingReply(answer, renderer, runner.metrics, f"turn.{turn.turn_id}")
+    reply = PendingReply(answer, renderer, runner.metrics, f"turn.{turn.turn_id}", stages.kept)
     turn.replies.append(reply)
     return reply
 
@@ -142,14 +139,16 @@ async def _play(runner: Runner, turn: Turn, reply: PendingReply) -> None:
     try:
         async with runner.stages.open_speaker(turn.turn_id) as (sink, path):
             turn.sink, turn.gate = sink, Gate(sink)
-            if turn.cut_off:
-                turn.gate.shut()
-            elif turn.is_held:
-                turn.gate.hold()
-            turn.player = Player(turn.gate, on_audio=on_audio)
-            reply.commit(on_sentence)
-            await turn.player.play(aiter(reply.rendered))
-            report.timings.done_s = clock.played_out_s()
+            try:
+                await turn.released.wait()
+                if turn.cut_off:
+                    return
+                turn.player = Player(turn.gate, on_audio=on_audio)
+                reply.commit(on_sentence)
+                await turn.player.play(aiter(reply.rendered))
+                report.timings.done_s = clock.played_out_s()
+            finally:
+                turn.gate.leave()
         report.audio = path
         await reply.wait()
     finally:

@@ -30,6 +30,7 @@ from edge_agent.pipeline.facts import (
     SpeechDropped,
     SpeechEnded,
 )
+from edge_agent.pipeline.hearing import PauseMark
 from edge_agent.runtime.pool import Priority
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ _RESTING = frozenset({State.IDLE, State.LISTENING})
 _ANSWERING = frozenset({State.THINKING, State.SPEAKING})
 _SPEAKING_S = 0.2
 """Speech since the button was pressed that makes a long press a long sentence and not a wish to mute."""
-_FALSE_END_S = 1.2
-"""Speech so soon after an utterance was called finished says that it was not."""
 _LEVELS = ("nothing", "button", "wake_word", "stop_word", "speech")
 
 
@@ -96,6 +95,10 @@ class Ears:
         self._listened_s = 0.0
         self._spoken_s = 0.0
         self._since_end_s = 0.0
+        self._since_onset_s = 0.0
+        self._gap_s = 0.0
+        self._pause = 0
+        self._was_judged = False
         self._length_s = 0.0
         self._paused_at_s = 0.0
         self._considered_s = 0.0
@@ -104,6 +107,7 @@ class Ears:
         self._button_down = False
         runner.on_reset_hearing = self._reset
         runner.on_understood = self._judge
+        runner.on_gone_on = self._gone_on
 
     async def listen(self, source: AudioSource, *, patient: bool) -> None:
         """Hear `source` to its end; an utterance it leaves open ends there.
@@ -147,18 +151,28 @@ class Ears:
         self._runner.post(MuteChanged(not self._runner.muted))
 
     def abandon(self) -> None:
-        """The source broke off: forget what was being heard."""
+        """The source broke off: forget what was being heard, and how loud an echo is with another microphone."""
         if self._runner.state is State.HEARING:
             self._runner.interrupt("microphone lost")
+        elif self._runner.has_rival:
+            self._runner.post(SpeechDropped())  # the answer goes on; what was said to its end is still understood
         self._reset()
+        self._vad.reset()
+        self._guard.forget()
 
     def _reset(self) -> None:
         self._endpointer.reset()
         self._cutting_in.reset()
-        self._vad.reset()
         self._listened_s = 0.0
         self._spoken_s = 0.0
         self._button_down = False
+
+    def _forget_muted(self) -> None:
+        """What was heard before must not be put in front of what is said after."""
+        if self._was_judged:
+            self._was_judged = False
+            self._endpointer.reset()
+            self._cutting_in.reset()
 
     def _may_cut_in(self, by: str) -> bool:
         return _LEVELS.index(by) <= self._level
@@ -168,15 +182,19 @@ class Ears:
         """What the utterance being spoken is cut out with: one that began in an answer stays with its own."""
         return self._cutting_in if self._cutting_in.in_utterance else self._endpointer
 
-    def _judge(self, understanding: Understanding) -> None:
+    def _judge(self, pause: int, understanding: Understanding) -> None:
+        if pause != self._pause:
+            return  # somebody has gone on meanwhile, and maybe paused again
         match = understanding.match
         self._cutter.judge(understanding.completeness, is_sentence=match is not None and match.edits == 0)
 
     async def _hear(self, frame: AudioChunk) -> None:
         if self._runner.muted:
+            self._forget_muted()
             return
         state = self._runner.state
         self._since_end_s += frame.duration_s
+        self._since_onset_s += frame.duration_s
         if state in _ANSWERING and self._cutting_in.in_utterance and not self._runner.has_rival:
             self._cutting_in.reset()  # its turn was ended from elsewhere
         if state in {State.LISTENING, State.HEARING}:
@@ -184,6 +202,8 @@ class Ears:
         elif state in _ANSWERING and self._may_cut_in("stop_word") and not self._is_patient:
             is_speech, frame = self._judged(frame, certain=True)
             await self._pass_on(self._cutting_in.push(frame, is_speech=is_speech))
+        else:
+            self._was_judged = False
         if self._wake is not None and self._listens_for_wake(self._runner.state):
             await self._detect_wake(self._wake, frame)
 
@@ -202,9 +222,10 @@ class Ears:
         an echo: behind the tone that says that the agent listens, people may whisper.
         """
         is_speech = self._vad.is_speech(frame)
+        if not self._was_judged:
+            self._was_judged = True
+            self._guard.rest()
         level = self._runner.recent_level(ECHO_WINDOW_S)
-        if level <= 0:
-            return is_speech, frame
         origin = self._guard.judge(frame, is_speech=is_speech, played_level=level)
         if origin is Origin.ECHO:
             return False, AudioChunk(bytes(len(frame.pcm)), frame.rate_hz, frame.captured_at)
@@ -244,9 +265,9 @@ class Ears:
                 case UtteranceContinued(frame):
                     await self._hand_on(frame)
                 case PauseBegan():
-                    await self._pause()
+                    await self._pause_begins()
                 case PauseEnded():
-                    await self._runner.pause(began=False, at_s=self._length_s)
+                    await self._runner.pause(PauseMark(began=False, at_s=self._length_s, number=self._pause))
                 case UtteranceEnded(endpoint):
                     _log.info("endpoint: %s, length %.2f s", endpoint.why or endpoint.reason, endpoint.decided_s)
                     self._since_end_s = 0.0
@@ -257,10 +278,9 @@ class Ears:
 
     async def _begin(self, audio: tuple[AudioChunk, ...]) -> None:
         length_s = sum(frame.duration_s for frame in audio)
-        if self._runner.state in _ANSWERING and self._since_end_s - length_s < _FALSE_END_S:
-            self._pauses.false_end(max(0.0, self._since_end_s))
-        else:
-            self._pauses.forget(self._since_end_s)
+        self._pauses.forget(self._since_onset_s)
+        self._since_onset_s = 0.0
+        self._gap_s = max(0.0, self._since_end_s - length_s)
         self._considered_s = self._length_s = 0.0
         self._runner.post(SpeechBegan(length_s + self._lag_s))
         for frame in audio:
@@ -272,8 +292,13 @@ class Ears:
             self._on_utterance(self._runner.heard_turn_id, frame)
         await self._runner.hear_more(frame)
 
-    async def _pause(self) -> None:
-        await self._runner.pause(began=True, at_s=self._length_s)
+    def _gone_on(self) -> None:
+        """An utterance was called finished too early: the person goes on with it."""
+        self._pauses.false_end(self._gap_s)
+
+    async def _pause_begins(self) -> None:
+        self._pause += 1
+        await self._runner.pause(PauseMark(began=True, at_s=self._length_s, number=self._pause))
         if self._is_patient:
             # A recording knows no time: what is found out in a pause is waited for there, and counted below.
             self._paused_at_s, self._considered_s = self._length_s, await self._runner.considered()

@@ -21,6 +21,7 @@ class Gate:
     def __init__(self, sink: AudioSink) -> None:
         self._sink = sink
         self._is_shut = False
+        self._is_holding = False
         self.refused = 0
 
     @property
@@ -48,11 +49,13 @@ class Gate:
     def hold(self) -> None:
         """Let the speaker fall silent, and lose nothing."""
         if not self._is_shut:
+            self._is_holding = True
             self._sink.hold()
 
     def resume(self) -> None:
         """Let the speaker go on."""
         if not self._is_shut:
+            self._is_holding = False
             self._sink.resume()
 
     def shut(self) -> None:
@@ -60,3 +63,9 @@ class Gate:
         if not self._is_shut:
             self._is_shut = True
             self._sink.flush()
+
+    def leave(self) -> None:
+        """The turn is over: let nothing more through, and leave no hold behind, which would silence the next one."""
+        if self._is_holding:
+            self.shut()
+        self._is_shut = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,10 +32,15 @@ utterance takes two on a slow board. Beyond it the engine hangs, and its turn is
 
 @dataclass(frozen=True, slots=True)
 class PauseMark:
-    """Between two frames: a pause has begun, or was over, `at_s` into the utterance."""
+    """Between two frames: a pause has begun, or was over, `at_s` into the utterance.
+
+    Attributes:
+        number: Which pause it is; a verdict is of no use to another one.
+    """
 
     began: bool
     at_s: float
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,11 @@ class HearingTools:
     Attributes:
         begin_reply: Begins an answer ahead of its being wanted.
         on_partial: Is told each partial transcript.
-        on_understood: Is told what was understood in a pause, while it goes on; says whether it is worth an answer.
-        note: Marks the turn's timeline: stage, `time.perf_counter()` from and until, detail.
+        on_understood: Is told what was understood in a pause, which still goes on; returns what is to be answered, None
+            where it is not, or not yet, meant for the agent.
+        note: Marks the turn's timeline: stage, from and until on the clock `now`, detail.
+        before: Returns what was said just before, where this may go on with it.
+        now: Seconds that never jump.
     """
 
     recognizer: SpeechRecognizer
@@ -69,26 +76,29 @@ class HearingTools:
     reasoner: Reasoner
     begin_reply: Callable[[Answer], PendingReply]
     on_partial: Callable[[str], None]
-    on_understood: Callable[[Understanding], bool]
+    on_understood: Callable[[Understanding, PauseMark], Understanding | None]
     note: Callable[[str, float, float, str], None]
+    before: Callable[[], str]
+    now: Callable[[], float]
 
 
 class Utterance:
     """Frames and pauses on their way from the ears to the recognizer. Belongs to the loop.
 
     Attributes:
-        paused_at_s: How long the utterance was at its last pause.
+        pause: The number of the pause that the ears hear at this moment; None while somebody speaks.
     """
 
-    def __init__(self, before: str = "") -> None:
+    def __init__(self) -> None:
         self._items: Channel[AudioChunk | PauseMark] = Channel(_UTTERANCE_FRAMES, name="turn.audio")
-        self._before = before
         self._partial: Transcript | None = None
-        self.paused_at_s = 0.0
+        self.pause: int | None = None
         self._is_considered = Channel[float](1, on_full="drop_oldest", name="turn.considered")
 
     async def put(self, item: AudioChunk | PauseMark) -> None:
         """Hand on what the ears hear; waits while the recognizer is behind, drops what comes after `close`."""
+        if isinstance(item, PauseMark):
+            self.pause = item.number if item.began else None
         try:
             await self._items.put(item)
         except ChannelClosedError:
@@ -132,10 +142,9 @@ class Utterance:
                 async for item in self._items:
                     if isinstance(item, PauseMark):
                         if item.began:
-                            self.paused_at_s = item.at_s
                             guess = await self._guess(tools)
                             understanding = await self._consider(tools)
-                            pending = self._foresee(tools, understanding, guess)
+                            understanding, pending = self._foresee(tools, item, understanding, guess)
                         elif understanding is not None:
                             self._discard(tools, pending)
                             understanding = pending = None
@@ -148,12 +157,12 @@ class Utterance:
                         await self._accept(tools, self._coalesced(item))
                 previewed = understanding is not None
                 if understanding is None:
-                    began_at = time.perf_counter()
+                    began_at = tools.now()
                     transcript: Transcript = await call(
                         tools.recognizer.finish, kind="asr.finish", priority=Priority.HIGH
                     )
-                    tools.note("asr.finish", began_at, time.perf_counter(), _reading(transcript))
-                    understanding = await tools.reasoner.understand(transcript, before=self._before)
+                    tools.note("asr.finish", began_at, tools.now(), _reading(transcript))
+                    understanding = await tools.reasoner.understand(transcript, before=tools.before())
             return Heard(understanding, pending, previewed)
         finally:
             self._is_considered.close()
@@ -174,7 +183,7 @@ class Utterance:
         return AudioChunk(b"".join(part.pcm for part in frames), frame.rate_hz)
 
     async def _consider(self, tools: HearingTools) -> Understanding:
-        began_at = time.perf_counter()
+        began_at = tools.now()
         transcript = await tools.asr.run(
             tools.recognizer.preview,
             kind="asr.preview",
@@ -182,10 +191,10 @@ class Utterance:
             timeout_s=_ASR_S,
             stop=tools.recognizer.stop,
         )
-        previewed_at = time.perf_counter()
+        previewed_at = tools.now()
         tools.note("asr.preview", began_at, previewed_at, _reading(transcript))
-        understanding = await tools.reasoner.understand(transcript, before=self._before)
-        ended_at = time.perf_counter()
+        understanding = await tools.reasoner.understand(transcript, before=tools.before())
+        ended_at = tools.now()
         intent = understanding.match.intent if understanding.match else "no intent"
         tools.note("understand", previewed_at, ended_at, f"{intent}, {understanding.completeness}")
         self._is_considered.offer(ended_at - began_at)
@@ -198,30 +207,33 @@ class Utterance:
         """
         if self._partial is None or not self._partial.text:
             return None
-        understanding = await tools.reasoner.understand(self._partial, before=self._before)
+        understanding = await tools.reasoner.understand(self._partial, before=tools.before())
         if understanding.completeness is Completeness.UNFINISHED:
             return None
         answer = tools.reasoner.foresee(understanding)
         return None if answer is None else tools.begin_reply(answer)
 
     def _foresee(
-        self, tools: HearingTools, understanding: Understanding, guess: PendingReply | None
-    ) -> PendingReply | None:
-        is_ours = tools.on_understood(understanding)
-        # A listener's "mhm" is not answered; and where more will come, to answer this would be for nothing.
-        is_over = is_ours and understanding.completeness is not Completeness.UNFINISHED
-        answer = tools.reasoner.foresee(understanding) if is_over else None
+        self, tools: HearingTools, mark: PauseMark, understanding: Understanding, guess: PendingReply | None
+    ) -> tuple[Understanding, PendingReply | None]:
+        """Begin to answer what was understood, where that may be all; return what it means, and the reply."""
+        meant = None
+        if self.pause == mark.number:  # else somebody speaks again already, and all of this was for nothing
+            meant = tools.on_understood(understanding, mark)
+        answer = None
+        if meant is not None and meant.completeness is not Completeness.UNFINISHED:
+            answer = tools.reasoner.foresee(meant)
         if guess is not None:
             if answer is not None and answer.is_as(guess.answer):
-                return guess
+                return meant or understanding, guess
             guess.discard()
-            tools.note("speculation", guess.began_at, time.perf_counter(), "thrown away: other words were heard")
-        return None if answer is None else tools.begin_reply(answer)
+            tools.note("speculation", guess.began_at, tools.now(), "thrown away: other words were heard")
+        return meant or understanding, None if answer is None else tools.begin_reply(answer)
 
     def _discard(self, tools: HearingTools, pending: PendingReply | None) -> None:
         if pending is not None:
             pending.discard()
-            tools.note("speculation", pending.began_at, time.perf_counter(), "thrown away: speech went on")
+            tools.note("speculation", pending.began_at, tools.now(), "thrown away: speech went on")
 
 
 def _reading(transcript: Transcript) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from edge_agent.runtime.loop import single_error
 from edge_agent.runtime.tasks import TrackedTasks, track
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from edge_agent.pipeline.answering import Answer
     from edge_agent.pipeline.speaking import Rendered, Renderer
@@ -29,6 +28,10 @@ _CHUNKS_AHEAD = 16
 """Pieces of sound that the voice may be ahead of the speaker: sentences of Piper's, a few seconds of the others'."""
 
 
+async def nothing_to_keep() -> None:
+    """Return at once: for conversations that leave nothing behind."""
+
+
 class PendingReply:
     """Reasons and renders an answer in a task of its own; whoever plays it takes it from `rendered`.
 
@@ -37,13 +40,21 @@ class PendingReply:
 
     Attributes:
         rendered: The sound, in order; closed at its end or failure.
-        first_token_at: `time.perf_counter()` at the first piece of generated text; None before.
+        began_at: When it was begun, on the clock of `metrics`, as the other moments.
+        first_token_at: When the first piece of generated text was there; None before.
         first_sound_at: The same of the first rendered chunk.
     """
 
-    def __init__(self, answer: Answer, renderer: Renderer, metrics: Metrics, name: str) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        renderer: Renderer,
+        metrics: Metrics,
+        name: str,
+        kept: Callable[[], Awaitable[None]] = nothing_to_keep,
+    ) -> None:
         self.answer = answer
-        self.began_at = time.perf_counter()
+        self.began_at = metrics.clock()
         self.first_token_at: float | None = None
         self.first_sentence_at: float | None = None
         self.first_sound_at: float | None = None
@@ -56,12 +67,19 @@ class PendingReply:
         self._said: list[str] = []
         self._on_sentence: Callable[[str], None] | None = None
         self._is_discarded = False
+        self._kept = kept
         self._task = track(asyncio.create_task(self._run(), name=f"{name}.reply"), metrics)
 
     @property
     def text(self) -> str | None:
         """The answer's text so far; None while there is none."""
         return " ".join(self._said) or None
+
+    @property
+    def has_failed(self) -> bool:
+        """True where it came to an error before there was anything to hear."""
+        task = self._task
+        return task.done() and not task.cancelled() and task.exception() is not None and self.first_sound_at is None
 
     def channels(self) -> tuple[ChannelStatistics, ...]:
         """Return how far each stage is ahead of the next."""
@@ -109,10 +127,10 @@ class PendingReply:
         try:
             if make is None:
                 return
-            async with aclosing(make(Chunked(self._note_first_token, self._committed))) as sentences:
+            async with aclosing(make(Chunked(self._note_first_token, self._committed, self._kept))) as sentences:
                 async for sentence in sentences:
                     if self.first_sentence_at is None:
-                        self.first_sentence_at = time.perf_counter()
+                        self.first_sentence_at = self._metrics.clock()
                     self._said.append(sentence)
                     if self._on_sentence is not None:
                         self._on_sentence(sentence)
@@ -125,13 +143,13 @@ class PendingReply:
             async with aclosing(self._renderer.render(aiter(self._sentences))) as pieces:
                 async for piece in pieces:
                     if self.first_sound_at is None:
-                        self.first_sound_at = time.perf_counter()
+                        self.first_sound_at = self._metrics.clock()
                     await self.rendered.put(piece)
         finally:
             self.rendered.close()
 
     def _note_first_token(self) -> None:
-        self.first_token_at = time.perf_counter()
+        self.first_token_at = self._metrics.clock()
 
 
 async def settle(replies: Collection[PendingReply]) -> None:

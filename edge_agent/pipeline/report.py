@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge_agent.pipeline.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_agent.events import Endpoint
@@ -90,26 +90,27 @@ class TurnReport:
 
 
 class TurnClock:
-    """Tells the time within a turn.
+    """Tells the time within a turn, by a clock of seconds that never jump.
 
     While audio arrives, time is the audio's own; from the endpoint on it is that plus what the clock measured since,
     which is the same live and under `--fast`.
     """
 
-    def __init__(self) -> None:
-        self._origin = time.perf_counter()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._origin = clock()
         self._play_end_s = 0.0
 
     def set_to(self, seconds: float) -> None:
         """Declare the present to be `seconds` into the turn."""
-        self._origin = time.perf_counter() - seconds
+        self._origin = self._clock() - seconds
 
     def now_s(self) -> float:
         """Return seconds since the turn's first input sample."""
-        return self.at_s(time.perf_counter())
+        return self.at_s(self._clock())
 
     def at_s(self, moment: float) -> float:
-        """Return how far into the turn `moment` was, of `time.perf_counter()`."""
+        """Return how far into the turn `moment` was, on the clock that this one tells the time by."""
         return moment - self._origin
 
     def queue_audio(self, duration_s: float) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.events import Transcript
     from edge_agent.pipeline.answering import Chunked
     from edge_agent.pipeline.calling import Toolset
+    from edge_agent.pipeline.facts import Invitation
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.reason.actions import Actor, Reply
     from edge_agent.reason.ask import Ask, Missing
@@ -194,7 +195,7 @@ class Responder:
             return self._unclear()
         if (match := understanding.match) is not None:
             return self._act(self._completed(match, asked))
-        if foreseen is not None and foreseen.source == "llm" and self._model_answers:
+        if foreseen is not None and foreseen.chat == self._chat(understanding.text) and self._model_answers:
             return foreseen
         # A closed grammar can only say its own words: what fits no intent is then no sentence that someone said.
         return self._unclear() if understanding.transcript.in_grammar else self._generate(understanding.text)
@@ -245,17 +246,15 @@ class Responder:
 
     def _act(self, match: IntentMatch) -> Answer:
         reply = self._actor.perform(match)
-        _log.info("intent %s %s (%d edits)", match.intent, dict(match.slots), match.edits)
+        _log.info("intent %s (%d edits)", match.intent, match.edits)
+        _log.debug("its slots: %s", dict(match.slots))
         self._follow(reply)
         if reply.control is Control.HAND_OVER:
             return self._generate(match.reading, hint=reply.hint, match=match, otherwise=reply.text)
         text = reply.text
         if reply.control is Control.REPEAT:
             text = self._last_reply or reply.text
-        answer = self._fixed("intent", text, match.reading, match)
-        if reply.asks is not None:
-            return replace(answer, then="question")
-        return replace(answer, then="nothing") if reply.control is Control.STOP else answer
+        return replace(self._fixed("intent", text, match.reading, match), then=_invitation(reply))
 
     def _follow(self, reply: Reply) -> None:
         """Carry out what a reply says beside its text."""
@@ -309,6 +308,8 @@ class Responder:
                 await how.committed.wait()
                 reply = await collector.carry_out(self._actor, text, outcome)
                 self._follow(reply)
+                outcome.then = _invitation(reply)
+                await how.kept()
                 for sentence in cutter.feed(reply.text):
                     yield sentence
             for sentence in cutter.flush():
@@ -321,6 +322,7 @@ class Responder:
             intent=match.intent if match else None,
             slots=match.slots if match else {},
             outcome=outcome,
+            chat=messages,
         )
 
     def _chat(self, text: str, hint: str = "") -> tuple[ChatMessage, ...]:
@@ -341,6 +343,12 @@ class Responder:
         if not self._answers_the_unclear:
             return Answer("none", None, "", then="nothing")
         return replace(self._fixed("none", self._texts.not_understood, ""), then="follow_up")
+
+
+def _invitation(reply: Reply) -> Invitation:
+    if reply.asks is not None:
+        return "question"
+    return "nothing" if reply.control is Control.STOP else "follow_up"
 
 
 async def sentences_of(text: str) -> AsyncGenerator[str, None]:

@@ -19,7 +19,7 @@ from edge_agent.pipeline.commands import (
     ShowState,
     State,
 )
-from edge_agent.pipeline.conversing import announce, converse
+from edge_agent.pipeline.conversing import announce, converse, remember
 from edge_agent.pipeline.facts import (
     AnnouncementDue,
     Interrupted,
@@ -29,7 +29,7 @@ from edge_agent.pipeline.facts import (
     TurnEnded,
 )
 from edge_agent.pipeline.hearing import PauseMark, Utterance
-from edge_agent.pipeline.report import TurnReport
+from edge_agent.pipeline.report import TurnClock, TurnReport
 from edge_agent.pipeline.stages import Turn
 from edge_agent.pipeline.turn import step
 from edge_agent.runtime.metrics import Metrics
@@ -68,7 +68,8 @@ class Runner:
 
     Attributes:
         on_reset_hearing: Is called when a new listening phase begins.
-        on_understood: Is told what was understood in a pause that goes on.
+        on_understood: Is told what was understood in the pause of that number, which goes on.
+        on_gone_on: Is told that an utterance goes on with the one before it, which had been called finished too early.
     """
 
     def __init__(
@@ -86,7 +87,8 @@ class Runner:
         self._resting.set()
         self._closing = False
         self.on_reset_hearing: Callable[[], None] = lambda: None
-        self.on_understood: Callable[[Understanding], None] = lambda _: None
+        self.on_understood: Callable[[int, Understanding], None] = lambda _number, _understanding: None
+        self.on_gone_on: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -133,10 +135,11 @@ class Runner:
         """Tell the state machine a fact and carry out what it says, at once."""
         if self._closing:
             return
-        self._now, commands = step(self._now, fact)
+        before = self._now
+        self._now, commands = step(before, fact)
         for command in commands:
             self._carry_out(command)
-        if isinstance(fact, ListeningLapsed):
+        if isinstance(fact, ListeningLapsed) and self._now.state is not before.state:
             self.stages.reasoner.expire()
         if self._now.in_turn:
             self._resting.clear()
@@ -152,10 +155,10 @@ class Runner:
         if (turn := self._heard_turn) is not None:
             await turn.utterance.put(frame)
 
-    async def pause(self, *, began: bool, at_s: float) -> None:
-        """Say that a pause began within the utterance, or that speech has resumed, `at_s` into it."""
+    async def pause(self, mark: PauseMark) -> None:
+        """Say that a pause began within the utterance, or that speech has resumed."""
         if (turn := self._heard_turn) is not None:
-            await turn.utterance.put(PauseMark(began, at_s))
+            await turn.utterance.put(mark)
 
     async def considered(self) -> float:
         """Wait until the pause that has just begun was used; return the seconds that took."""
@@ -169,28 +172,41 @@ class Runner:
         """Stop whatever turn goes on."""
         self.post(Interrupted(by))
 
-    def weigh(self, turn: Turn, understanding: Understanding, *, final: bool) -> Understanding | None:
-        """Decide whether what was said into an answer interrupts it.
+    def weigh(self, turn: Turn, understanding: Understanding, mark: PauseMark | None) -> Understanding | None:
+        """Decide whether what was said into an answer interrupts it; what was said otherwise is always meant.
 
         A cough or an "mhm" need not be waited out: where so little was said, its first pause decides.
 
+        Args:
+            turn: Whose utterance it is.
+            understanding: What was understood.
+            mark: The pause, which still goes on; None at the utterance's end.
+
         Returns what is to be answered; None where it is not, or not yet, known to be meant for the agent.
         """
-        rival = self._now.rival
-        if rival is None or rival.turn_id != turn.turn_id:
+        if not turn.began_in_answer or turn.is_confirmed:
             return self.stages.believes(understanding)
         meant = self.stages.interrupts(understanding)
+        is_rival = self._now.rival is not None and self._now.rival.turn_id == turn.turn_id
+        if meant is None and not is_rival and (self._now.mode == "always" or self._now.invitation != "nothing"):
+            # The answer has ended by itself meanwhile, and after it one may speak anyway.
+            meant = self.stages.believes(understanding)
         if meant is not None:
+            turn.is_confirmed = True
+            if self.gone_on_with(turn):
+                self.on_gone_on()
             self.post(InterruptionConfirmed(turn.turn_id, "speech"))
-        elif final or turn.utterance.paused_at_s <= _COUGH_S:
-            if (old := self._turns.get(self._now.turn_id)) is not None:
-                heard = understanding.transcript.text
-                old.note_now("interruption", f"dismissed: {heard!r} does not interrupt")
-            _log.info("turn %d goes on: what was said does not interrupt it", self._now.turn_id)
-            turn.dismissed = True
-            self.post(InterruptionDismissed(turn.turn_id))
-            self._cancel(turn.turn_id, "no interruption")
+        elif mark is None or mark.at_s <= _COUGH_S:
+            self._dismiss(turn, understanding)
         return meant
+
+    def _dismiss(self, turn: Turn, understanding: Understanding) -> None:
+        if (old := self._turns.get(self._now.turn_id)) is not None and old is not turn:
+            old.note_now("interruption", f"dismissed: {understanding.transcript.text!r} does not interrupt")
+        _log.info("what was said into turn %d does not interrupt it", self._now.turn_id)
+        turn.dismissed = True
+        self.post(InterruptionDismissed(turn.turn_id))
+        self._cancel(turn.turn_id, "no interruption")
 
     @property
     def heard_turn_id(self) -> int:
@@ -205,14 +221,12 @@ class Runner:
     def _carry_out(self, command: Command) -> None:
         match command:
             case OpenTurn(turn_id, since_s):
-                turn = Turn(TurnReport(turn_id), utterance=Utterance(self._gone_on_with()))
-                turn.clock.set_to(since_s)
-                self._start(turn, converse)
+                self._open_turn(turn_id, since_s)
             case CloseUtterance(turn_id, endpoint, lag_s):
                 self._close_utterance(turn_id, endpoint, lag_s)
             case Announce(turn_id, text, alert):
                 report = TurnReport(turn_id, reply=text, source="intent", alert=alert)
-                self._start(Turn(report), announce)
+                self._start(self._new_turn(report), announce)
             case HoldReply(turn_id):
                 self._hold(turn_id, held=True)
             case ResumeReply(turn_id):
@@ -248,19 +262,31 @@ class Runner:
     def _chimed(self) -> None:
         self._chimes -= 1
 
-    def _gone_on_with(self) -> str:
-        """Return what was said just before and had no effect yet: the utterance that begins may go on with it."""
+    def gone_on_with(self, turn: Turn) -> str:
+        """Return what was said just before `turn` and had no effect yet: it may go on with that; else nothing."""
+        old = turn.older
+        if old is None or old.report.intent is not None:
+            return ""
+        outcome = None if old.reply is None else old.reply.answer.outcome
+        return "" if outcome is not None and outcome.call else old.report.heard or ""
+
+    def _open_turn(self, turn_id: int, since_s: float) -> None:
+        turn = self._new_turn(TurnReport(turn_id))
+        turn.clock.set_to(since_s)
+        turn.began_in_answer = self._now.rival is not None
+        turn.was_invited = self._now.invitation != "nothing" and not turn.began_in_answer
         old = self._turns.get(self._now.turn_id)
-        if old is None or self._now.rival is None:
-            return ""
-        report = old.report
-        if (
-            report.endpoint is None
-            or report.intent is not None
-            or old.clock.now_s() - report.endpoint.decided_s > _GOES_ON_S
-        ):
-            return ""
-        return report.heard or ""
+        if turn.began_in_answer and old is not None and old.report.endpoint is not None:
+            ago_s = old.clock.now_s() - since_s - old.report.endpoint.decided_s
+            turn.older = old if ago_s <= _GOES_ON_S else None
+            old.older = None  # what that one had gone on with is in its own words
+        self._start(turn, converse)
+
+    def _new_turn(self, report: TurnReport) -> Turn:
+        clock = self.metrics.clock
+        turn = Turn(report, clock, TurnClock(clock), Utterance())
+        turn.released.set()
+        return turn
 
     def _close_utterance(self, turn_id: int, endpoint: Endpoint, lag_s: float) -> None:
         if (turn := self._turns.get(turn_id)) is None:
@@ -273,7 +299,7 @@ class Runner:
     def _hold(self, turn_id: int, *, held: bool) -> None:
         if (turn := self._turns.get(turn_id)) is None:
             return
-        turn.is_held = held
+        (turn.released.clear if held else turn.released.set)()
         turn.note_now("interruption", "somebody speaks: held" if held else "goes on")
         if turn.gate is not None:
             (turn.gate.hold if held else turn.gate.resume)()
@@ -291,6 +317,7 @@ class Runner:
         turn.note_now("interruption", reason)
         turn.report.interrupted = turn.report.endpoint is not None or turn.report.alert
         turn.report.cut_off_by = reason
+        remember(self, turn)
         if turn.gate is not None:
             turn.gate.shut()
         turn.task.cancel()
@@ -312,6 +339,7 @@ class Runner:
                 raise  # the agent shuts down
         finally:
             turn.utterance.end()
+            turn.older = None
             self._turns.pop(turn.turn_id, None)
             try:
                 self._tell_end(turn)
@@ -322,7 +350,9 @@ class Runner:
         report = turn.report
         if turn.dismissed or (report.endpoint is None and report.reply is None and not turn.failed):
             return
-        report.timings.done_s = report.timings.done_s or turn.clock.played_out_s()
+        # What was flushed is not played out.
+        played_s = turn.clock.now_s() if turn.cut_off else turn.clock.played_out_s()
+        report.timings.done_s = report.timings.done_s or played_s
         turn.finish_timeline()
         self.observer.turn_ended(report)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from edge_agent.pipeline.hearing import Utterance
-from edge_agent.pipeline.report import TurnClock, TurnReport
+from edge_agent.pipeline.reply import nothing_to_keep
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
@@ -18,7 +16,9 @@ if TYPE_CHECKING:
     from edge_agent.hear.asr import SpeechRecognizer
     from edge_agent.pipeline.answering import Reasoner, Understanding
     from edge_agent.pipeline.gate import Gate
+    from edge_agent.pipeline.hearing import Utterance
     from edge_agent.pipeline.reply import PendingReply
+    from edge_agent.pipeline.report import TurnClock, TurnReport
     from edge_agent.pipeline.speaking import Player, SpokenPhrases
     from edge_agent.runtime.channel import ChannelStatistics
     from edge_agent.runtime.pools import Station
@@ -30,11 +30,6 @@ _MOST_NOTES = 64
 
 def _meant_for_us(understanding: Understanding) -> Understanding | None:
     return understanding if understanding.transcript.text else None
-
-
-async def nothing_to_keep() -> None:
-    """Return at once: for conversations that leave nothing behind."""
-    return
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +64,34 @@ class Stages:
 
 @dataclass(slots=True)
 class Turn:
-    """One turn, from its first syllable, or an announcement, to its end."""
+    """One turn, from its first syllable, or an announcement, to its end.
+
+    Attributes:
+        now: The clock of its notes, in seconds that never jump.
+        released: Clear while its answer is held because somebody speaks.
+        began_in_answer: Somebody said it into another turn's answer.
+        is_confirmed: It is known to be meant for the agent all the same.
+        was_invited: It began without an activation, in the time that one has to go on.
+        is_remembered: What was heard of it is in the history.
+    """
 
     report: TurnReport
-    clock: TurnClock = field(default_factory=TurnClock)
-    utterance: Utterance = field(default_factory=Utterance)
+    now: Callable[[], float]
+    clock: TurnClock
+    utterance: Utterance
+    older: Turn | None = None
+    onset_at: float = 0.0
     task: asyncio.Task[None] | None = None
     sink: AudioSink | None = None
     gate: Gate | None = None
     player: Player | None = None
     reply: PendingReply | None = None
     replies: list[PendingReply] = field(default_factory=list)
-    is_held: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    began_in_answer: bool = False
+    is_confirmed: bool = False
+    was_invited: bool = False
+    is_remembered: bool = False
     cut_off: bool = False
     dismissed: bool = False
     failed: bool = False
@@ -92,13 +103,13 @@ class Turn:
         return self.report.turn
 
     def note(self, stage: str, began_at: float, ended_at: float | None = None, detail: str = "") -> None:
-        """Remember what happened, at moments of `time.perf_counter()`; the first 64 are kept."""
+        """Remember what happened, at moments of the clock `now`; the first 64 are kept."""
         if len(self.notes) < _MOST_NOTES:
             self.notes.append((stage, began_at, ended_at, detail))
 
     def note_now(self, stage: str, detail: str) -> None:
         """Remember what happens at this moment."""
-        self.note(stage, time.perf_counter(), None, detail)
+        self.note(stage, self.now(), None, detail)
 
     def finish_timeline(self) -> None:
         """Write the notes into the report, now that the turn's clock is certain."""

@@ -79,7 +79,9 @@ class Conversation:
     Attributes:
         turn_id: The turn that goes on, or the last one.
         newest_id: The highest id given so far; a dismissed rival's is not given again.
-        invitation: While LISTENING, what for; `nothing` where that is due to an activation, or always so.
+        invitation: While LISTENING, what for; `nothing` where that is due to an activation, or always so. Of a turn
+            that began in another one's answer: what that one had invited to.
+        returns_to: What the agent listened for when an announcement came in between; None where it did not.
         waiting: Announcements that are due.
     """
 
@@ -90,6 +92,7 @@ class Conversation:
     muted: bool = False
     rival: Rival | None = None
     invitation: Invitation = "nothing"
+    returns_to: Invitation | None = None
     waiting: tuple[AnnouncementDue, ...] = ()
 
     @classmethod
@@ -119,6 +122,9 @@ Step = tuple[Conversation, tuple[Command, ...]]
 def step(now: Conversation, fact: Fact) -> Step:
     """Return the next state and what is to be done. A fact that does not fit the state changes nothing."""
     after, commands = _apply(now, fact)
+    if after.waiting and not after.in_turn:
+        after, more = _announce(replace(after, waiting=after.waiting[1:]), after.waiting[0])
+        commands = (*commands, *more)
     if (after.state, after.muted) != (now.state, now.muted):
         commands = (*commands, ShowState(after.state, after.muted))
     return after, commands
@@ -178,7 +184,8 @@ def _speech_began(now: Conversation, fact: SpeechBegan) -> Step:
         return now, ()
     opened = now.newest_id + 1
     if now.state is State.LISTENING:
-        return replace(now, state=State.HEARING, turn_id=opened, newest_id=opened), (OpenTurn(opened, fact.since_s),)
+        hearing = replace(now, state=State.HEARING, turn_id=opened, newest_id=opened, returns_to=None)
+        return hearing, (OpenTurn(opened, fact.since_s),)
     if now.answers and now.rival is None:
         return replace(now, rival=Rival(opened), newest_id=opened), (
             HoldReply(now.turn_id),
@@ -217,7 +224,7 @@ def _turn_ended(now: Conversation, fact: TurnEnded) -> Step:
     if not now.in_turn or fact.turn_id != now.turn_id:
         return now, ()
     if now.rival is not None:
-        return _succeed(now, now.rival), ()
+        return replace(_succeed(now, now.rival), invitation=fact.then), ()
     return _rest(now, fact.then)
 
 
@@ -236,7 +243,7 @@ def _interruption_dismissed(now: Conversation, turn_id: int) -> Step:
 def _succeed(now: Conversation, rival: Rival) -> Conversation:
     """Make the rival the turn that goes on."""
     state = State.THINKING if rival.closed else State.HEARING
-    return replace(now, state=state, turn_id=rival.turn_id, rival=None)
+    return replace(now, state=state, turn_id=rival.turn_id, rival=None, invitation="nothing", returns_to=None)
 
 
 def _interrupted(now: Conversation, fact: Interrupted) -> Step:
@@ -266,17 +273,31 @@ def _announcement_due(now: Conversation, fact: AnnouncementDue) -> Step:
 
 def _announce(now: Conversation, due: AnnouncementDue) -> Step:
     opened = now.newest_id + 1
-    begun = replace(now, state=State.THINKING, turn_id=opened, newest_id=opened, invitation="nothing")
+    begun = replace(
+        now,
+        state=State.THINKING,
+        turn_id=opened,
+        newest_id=opened,
+        invitation="nothing",
+        returns_to=now.invitation if now.state is State.LISTENING and now.mode != "always" else now.returns_to,
+    )
     return begun, (Announce(opened, due.text, due.alert),)
 
 
 def _rest(now: Conversation, then: Invitation = "nothing") -> Step:
-    """Go to the state between turns, or on to an announcement that waits."""
-    if now.waiting:
-        return _announce(replace(now, waiting=now.waiting[1:]), now.waiting[0])
-    invited = then if now.mode != "always" and not now.muted else "nothing"
-    state = now.resting if invited == "nothing" else State.LISTENING
-    return replace(now, state=state, invitation=invited), (ResetHearing(),)
+    """Go to the state between turns; back to listening where an announcement came in between."""
+    can_listen = now.mode != "always" and not now.muted
+    listens = can_listen and (then != "nothing" or now.returns_to is not None)
+    invited = then if then != "nothing" else now.returns_to or "nothing"
+    return (
+        replace(
+            now,
+            state=State.LISTENING if listens else now.resting,
+            invitation=invited if listens else "nothing",
+            returns_to=None,
+        ),
+        (ResetHearing(),),
+    )
 
 
 def _cancel_all(now: Conversation, reason: str) -> tuple[Command, ...]:

@@ -130,6 +130,11 @@ class Actor:
         """Names of the intents that need no action of their own."""
         return frozenset(self._builtin)
 
+    def touches_devices(self, intent: str) -> bool:
+        """Tell whether an intent switches an output, which may hang; anything else is done in memory."""
+        action = self._actions.get(intent)
+        return intent == "SwitchOutput" if action is None else action.gpio is not None
+
     def perform(self, match: Recognized) -> Reply:
         """Do what was understood. A device that says no is told about in the reply.
 

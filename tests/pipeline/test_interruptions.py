@@ -26,6 +26,7 @@ from edge_agent.pipeline.run import Runner
 from edge_agent.pipeline.stages import Stages
 from edge_agent.pipeline.turn import Conversation
 from edge_agent.reason.history import History
+from edge_agent.runtime.metrics import Metrics
 
 PROMPT_STEPS = 6
 SENTENCES = 4
@@ -142,7 +143,7 @@ async def virtual_scene(
         interrupts=listens,
     )
     observer = SilentObserver()
-    runner = Runner(stages, Conversation.begin("always"), observer)
+    runner = Runner(stages, Conversation.begin("always"), observer, Metrics(asyncio.get_running_loop().time))
     interruption = InterruptionConfig.model_validate({"by": by})
     ears = Ears(runner, EagerVad(), EndpointConfig(), ActivationConfig(), interruption)
     scene = Scene(runner, ears, speaker, history, model)
@@ -182,10 +183,11 @@ async def test_a_hundred_interruptions_leave_no_stale_sample(seed: int) -> None:
             old = number - 1
             began_s = loop.time()
             if random_.random() < 0.3:
-                scene.runner.interrupt("button")
+                scene.ears.press()
                 cut_at[old] = began_s
                 await asyncio.sleep(random_.uniform(0.05, 0.4))
                 await person.say(f"tell me of {number}", 0.8)
+                await scene.ears.release()
             else:
                 onset_at[old] = began_s
                 await person.say(f"tell me of {number}", 0.8)

@@ -274,10 +274,14 @@ async def test_a_call_is_carried_out_and_its_answer_spoken() -> None:
 
     committed = asyncio.Event()
     spoken: list[str] = []
+    order: list[str] = []
+
+    async def kept() -> None:
+        order.append(f"kept with {len(scene.timers.timers)} timer, {len(spoken)} said")
 
     async def speak() -> None:
         assert answer.sentences is not None
-        spoken.extend([sentence async for sentence in answer.sentences(Chunked(lambda: None, committed))])
+        spoken.extend([sentence async for sentence in answer.sentences(Chunked(lambda: None, committed, kept))])
 
     speaking = asyncio.create_task(speak())
     await asyncio.sleep(5)
@@ -285,6 +289,7 @@ async def test_a_call_is_carried_out_and_its_answer_spoken() -> None:
     committed.set()
     await speaking
     assert spoken == ["Timer set for ten minutes."]
+    assert order == ["kept with 1 timer, 0 said"]
     assert [timer.duration_s for timer in scene.timers.timers] == [600]
     assert answer.outcome is not None
     assert "called SetTimer" in answer.outcome.describe()

@@ -22,6 +22,8 @@ _ROOM = np.random.default_rng(1)
 VOICE = (_ROOM.uniform(-0.9, 0.9, FRAME_SAMPLES) * 32767).astype("<i2").tobytes()
 """A person close by: much louder than any echo."""
 ECHO = (_ROOM.uniform(-0.01, 0.01, FRAME_SAMPLES) * 32767).astype("<i2").tobytes()
+WHISPER = (_ROOM.uniform(-0.001, 0.001, FRAME_SAMPLES) * 32767).astype("<i2").tobytes()
+"""Somebody who speaks more softly than any echo."""
 QUIET = bytes(2 * FRAME_SAMPLES)
 _MOST_PENDING_S = 2.0
 
@@ -31,7 +33,7 @@ class EagerVad:
 
     def is_speech(self, frame: AudioChunk) -> bool:
         """Anything but silence."""
-        return frame.pcm in {VOICE, ECHO}
+        return frame.pcm in {VOICE, ECHO, WHISPER}
 
     def reset(self) -> None:
         """Nothing to forget."""
@@ -249,6 +251,36 @@ class Person:
             await asyncio.wait({script})
 
 
+class Tape:
+    """A microphone that hears frames as they are, 20 ms each; a callable in between is called."""
+
+    name = "tape"
+    dropped_frames = 0
+
+    def __init__(self, *parts: bytes | Callable[[], object]) -> None:
+        self._parts = parts
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close."""
+
+    def rest(self, *, resting: bool) -> None:
+        """Every frame comes in time."""
+
+    async def frames(self) -> AsyncGenerator[AudioChunk, None]:
+        """Yield them."""
+        for part in self._parts:
+            if callable(part):
+                part()
+                continue
+            await asyncio.sleep(FRAME_S)
+            yield AudioChunk(part, HEAR_RATE_HZ)
+
+
 class MindReader:
     """A recognizer that hears the words of the script, one utterance after the other."""
 
@@ -256,15 +288,20 @@ class MindReader:
 
     def __init__(self) -> None:
         self.person: Person | None = None
+        self._words = ""
 
     def load(self, grammar: Grammar | None) -> None:
         """Nothing to load."""
 
     def start(self) -> None:
         """A new utterance."""
+        self._words = ""
 
     def accept(self, chunk: AudioChunk) -> Transcript | None:
         """The words so far, as they are known from the first on."""
+        assert self.person is not None
+        words = self.person.words
+        self._words = words[-1] if words else ""
         return replace(self.finish(), final=False)
 
     def preview(self) -> Transcript:
@@ -272,10 +309,8 @@ class MindReader:
         return self.finish()
 
     def finish(self) -> Transcript:
-        """Return the newest words."""
-        assert self.person is not None
-        words = self.person.words
-        return Transcript(words[-1] if words else "", confidence=0.9, in_grammar=False)
+        """Return the newest words that were said when it listened."""
+        return Transcript(self._words, confidence=0.9, in_grammar=False)
 
     def stop(self) -> None:
         """Calls are short."""

@@ -84,6 +84,7 @@ class Mouth:
         try:
             speaker = await self._opened()
             await speaker.write(chunk)
+            speaker.finish()
         except (DeviceError, UnknownDeviceError) as error:
             if self._can_play:
                 _log.warning("a tone was not played: %s", error)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +16,7 @@ from edge_agent.pipeline.ears import Ears
 from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.run import Runner
 from edge_agent.pipeline.speaking import SpokenPhrases
-from edge_agent.pipeline.stages import Stages
+from edge_agent.pipeline.stages import STOPPING, Stages
 from edge_agent.pipeline.turn import Conversation
 from edge_agent.reason.backchannel import is_backchannel
 from edge_agent.runtime.scheduled import Task
@@ -51,8 +51,9 @@ _log = logging.getLogger(__name__)
 
 _MIB = 2**20
 _LAST_SAVING_S = 0.5
-_STOPPING = frozenset({"Stop", "NeverMind"})
 _SURE = 0.5
+_INSISTS_S = 1.2
+"""Somebody who speaks for so long into an answer means it, understood or not: no cough takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,9 @@ async def _chime(mouth: Mouth, name: Literal["listening", "nothing", "failed", "
         await mouth.play(earcon(name))
 
 
-def interrupts(config: InterruptionConfig, language: str, understanding: Understanding) -> Understanding | None:
+def interrupts(
+    config: InterruptionConfig, language: str, understanding: Understanding, spoke_s: float
+) -> Understanding | None:
     """Return what words said into an answer mean, at the configured level; None where they do not interrupt it.
 
     "Stop" is too short for PocketSphinx to be sure of; said into an answer it is believed. Of 36 such commands in four
@@ -202,6 +205,8 @@ def interrupts(config: InterruptionConfig, language: str, understanding: Underst
     if is_stop(understanding.doubtful):
         return understanding.believed()
     text = understanding.transcript.text
+    if config.by == "speech" and not text and spoke_s >= _INSISTS_S:
+        return replace(understanding, insists=True)
     if config.by == "stop_word" or not text or is_backchannel(text, language, config.ignored):
         return None
     confidence = understanding.transcript.confidence
@@ -212,7 +217,7 @@ def interrupts(config: InterruptionConfig, language: str, understanding: Underst
 
 def is_stop(match: IntentMatch | None) -> bool:
     """Tell whether an intent silences the agent."""
-    return match is not None and match.intent in _STOPPING
+    return match is not None and match.intent in STOPPING
 
 
 @asynccontextmanager

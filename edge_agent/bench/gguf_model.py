@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.bench.extras import need
@@ -51,11 +53,14 @@ TINY = ModelShape(layers=2, width=64, heads=2, key_heads=1, feed_forward=96, wor
 """For tests."""
 
 
-def write_model(path: Path, shape: ModelShape | None = None, seed: int = 1) -> None:
+def write_model(path: Path, shape: ModelShape | None = None, seed: int = 1, *, in_pieces: bool = False) -> None:
     """Write a GGUF file that llama.cpp loads, tokenizes with and continues for ever.
 
     The output's rows of control and byte tokens are zero while the others are random, so that among so many the
     likeliest are always words: an answer never ends by itself.
+
+    Text is read a token a character. With `in_pieces` it is read in pieces of up to three letters, as far as the
+    vocabulary is large enough for them: English then has about 1.7 tokens a word, where trained vocabularies have 1.3.
 
     Raises:
         EngineError: The `gguf` package is not installed.
@@ -76,7 +81,7 @@ def write_model(path: Path, shape: ModelShape | None = None, seed: int = 1) -> N
     writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-    _add_tokenizer(writer, shape.words)
+    _add_tokenizer(writer, shape.words, in_pieces=in_pieces)
     q8 = gguf.GGMLQuantizationType.Q8_0
     for name, rows, columns in _matrices(shape):
         blocks = _random_blocks(numpy, random, rows, columns)
@@ -92,10 +97,10 @@ def write_model(path: Path, shape: ModelShape | None = None, seed: int = 1) -> N
     part.replace(path)
 
 
-def _add_tokenizer(writer: Any, words: int) -> None:  # noqa: ANN401 - gguf is not followed
+def _add_tokenizer(writer: Any, words: int, *, in_pieces: bool) -> None:  # noqa: ANN401 - gguf is not followed
     tokens = [*_CONTROLS, *(f"<0x{number:02X}>" for number in range(_BYTES))]
     kinds = [_UNKNOWN, _CONTROL, _CONTROL, *[_BYTE] * _BYTES]
-    for _, word in zip(range(len(tokens), words), _vocabulary(), strict=False):
+    for _, word in zip(range(len(tokens), words), _vocabulary(in_pieces=in_pieces), strict=False):
         tokens.append(word)
         kinds.append(_NORMAL)
     writer.add_tokenizer_model("llama")
@@ -107,10 +112,19 @@ def _add_tokenizer(writer: Any, words: int) -> None:  # noqa: ANN401 - gguf is n
     writer.add_unk_token_id(0)
 
 
-def _vocabulary() -> Iterator[str]:
-    """Yield the characters of plain text, then made-up words that begin with a space, without end."""
+def _vocabulary(*, in_pieces: bool) -> Iterator[str]:
+    """Yield the characters of plain text, pieces of words if wanted, then made-up words after a space, without end."""
     yield "▁"
     yield from (chr(code) for code in range(0x21, 0x7F))
+    yielded = set()
+    if in_pieces:
+        # The tokenizer joins two neighbours at a time, whose union has to be a token; earlier ones win.
+        for beginning, most in (("▁", 3), ("", 3)):
+            for length in range(1 if beginning else 2, most + 1):
+                for letters in product(ascii_lowercase, repeat=length):
+                    piece = beginning + "".join(letters)
+                    yielded.add(piece)
+                    yield piece
     size = len(_SYLLABLES)
     number = 0
     while True:
@@ -121,7 +135,8 @@ def _vocabulary() -> Iterator[str]:
             if not left:
                 break
             left -= 1
-        yield f"▁{word}"
+        if f"▁{word}" not in yielded:
+            yield f"▁{word}"
         number += 1
 
 

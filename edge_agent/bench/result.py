@@ -96,17 +96,36 @@ class Result:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One stage's work in a waterfall; a moment where both ends are the same."""
+
+    stage: str
+    from_ms: float
+    until_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One turn in a waterfall: times are from the true end of speech."""
+
+    label: str
+    bars: tuple[Bar, ...]
+
+
 @dataclass(slots=True)
 class Findings:
     """What the parts of a benchmark add their results to.
 
     Attributes:
         distributions: Single measurements by group and name, for the plot.
+        waterfalls: Turns with their stages by group, for the plot.
         notes: Sentences for people: what could not be measured, and why.
     """
 
     results: list[Result] = field(default_factory=list)
     distributions: dict[str, dict[str, Sequence[float]]] = field(default_factory=dict)
+    waterfalls: dict[str, list[Row]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(

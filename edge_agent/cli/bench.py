@@ -17,15 +17,22 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
 
 _IDLE_S, _QUICK_IDLE_S, _QUICK_SETTLE_S = 600.0, 30.0, 8.0
-_PARTS = ("dispatch", "scheduler", "ledger", "capture", "stopping", "memory")
-"""Of `concurrency`; said here again because importing it loads engines."""
+_PARTS = {
+    "concurrency": ("dispatch", "scheduler", "ledger", "capture", "stopping", "memory"),
+    "conversation": ("llm", "intent", "features", "barge_in", "endpoint", "soak"),
+}
+"""Said here again because importing them loads engines."""
+_ALL_PARTS = tuple(part for parts in _PARTS.values() for part in parts)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["concurrency", "idle"]), metavar="NAME")
+@click.argument("name", type=click.Choice(["concurrency", "conversation", "idle"]), metavar="NAME")
 @click.option("--quick", is_flag=True, help="A few minutes instead of an hour: enough to see what is badly wrong.")
 @click.option(
-    "--only", type=click.Choice(_PARTS), multiple=True, help="concurrency: measure this part; may be repeated."
+    "--only",
+    type=click.Choice(_ALL_PARTS),
+    multiple=True,
+    help="concurrency, conversation: measure this part; may be repeated.",
 )
 @click.option(
     "--seconds", type=click.FloatRange(min=1), help="How long to listen; default: 600, with --quick 20 or 30."
@@ -34,6 +41,18 @@ _PARTS = ("dispatch", "scheduler", "ledger", "capture", "stopping", "memory")
 @click.option("--device", default="", metavar="NAME", help="idle: microphone, by number or part of its name.")
 @click.option(
     "--null-microphone", is_flag=True, help="idle: no microphone; listen to a private PulseAudio's null sink."
+)
+@click.option(
+    "--speech",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="conversation: recordings, in coffee, read, cards and home; without them Flite speaks.",
+)
+@click.option(
+    "--vosk",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="conversation: the Vosk model to hear with.",
 )
 @config_option
 @json_option
@@ -44,17 +63,23 @@ def bench(
     seconds: float | None,
     plot: Path | None,
     device: str,
+    speech: Path | None,
+    vosk: Path | None,
     config_file: Path | None,
     quick: bool,
     null_microphone: bool,
     as_json: bool,
 ) -> int:
-    """Measure this machine: NAME is concurrency or idle.
+    """Measure this machine: NAME is concurrency, conversation or idle.
 
     Every figure stands beside its reference, measured in the same run. The status is 0 whatever the figures are.
     """
-    if only and name != "concurrency":
-        raise click.BadParameter("has parts only for concurrency", param_hint="--only")
+    parts = _PARTS.get(name, ())
+    if unknown := [part for part in only if part not in parts]:
+        has = f"only {', '.join(parts)}" if parts else "none"
+        raise click.BadParameter(f"{name} has no part {unknown[0]}: it has {has}", param_hint="--only")
+    if (speech or vosk) and name != "conversation":
+        raise click.BadParameter("is for conversation", param_hint="--speech" if speech else "--vosk")
     if (device or null_microphone) and name != "idle":
         raise click.BadParameter("is for idle", param_hint="--null-microphone" if null_microphone else "--device")
     from edge_agent.cli.bench_view import ProgressLine, print_findings
@@ -67,7 +92,9 @@ def bench(
         need("matplotlib")  # an hour later would be too late to find out
     with logging_to(sys.stderr, "warning"), ProgressLine(sys.stderr) as line:
         if name == "concurrency":
-            findings = _concurrency(config, line.show, only=only, seconds=seconds, quick=quick)
+            findings = _concurrency(config, line.show, only=only or parts, seconds=seconds, quick=quick)
+        elif name == "conversation":
+            findings = _conversation(config, line.show, only=only or parts, quick=quick, speech=speech, vosk=vosk)
         else:
             findings = _idle(line.show, seconds=seconds, quick=quick, device=device, null_microphone=null_microphone)
     if as_json:
@@ -90,7 +117,22 @@ def _concurrency(
     size = QUICK if quick else FULL
     if seconds is not None:
         size = dataclasses.replace(size, capture_s=seconds)
-    return loop.run(measure(config, size, only or _PARTS, progress))
+    return loop.run(measure(config, size, only, progress))
+
+
+def _conversation(
+    config: Config,
+    progress: Progress,
+    *,
+    only: tuple[str, ...],
+    quick: bool,
+    speech: Path | None,
+    vosk: Path | None,
+) -> Findings:
+    from edge_agent.bench.conversation import FULL, QUICK, measure
+    from edge_agent.runtime import loop
+
+    return loop.run(measure(config, QUICK if quick else FULL, only, progress, speech=speech, vosk=vosk))
 
 
 def _idle(progress: Progress, *, seconds: float | None, quick: bool, device: str, null_microphone: bool) -> Findings:

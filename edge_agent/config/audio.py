@@ -153,6 +153,23 @@ class EndpointConfig(Section):
     unfinished_s: float = Field(1.2, gt=0, le=5, description="Silence that ends an unfinished sentence.")
     shortest_s: float = Field(0.45, gt=0, le=5, description="The learned silence is never shorter.")
     longest_s: float = Field(1.0, gt=0, le=5, description="The learned silence is never longer.")
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        for shorter, longer in (("shortest_s", "longest_s"), ("complete_s", "unfinished_s")):
+            if getattr(self, shorter) > getattr(self, longer):
+                raise PydanticCustomError(
+                    "endpoint",
+                    "{shorter} ({less}) must not be more than {longer} ({more})",
+                    {
+                        "shorter": shorter,
+                        "longer": longer,
+                        "less": getattr(self, shorter),
+                        "more": getattr(self, longer),
+                    },
+                )
+        return self
+
     min_speech_s: float = Field(0.2, ge=0, le=2, description="Utterances with less speech are dropped.")
     max_length_s: float = Field(12.0, gt=0.5, le=60, description="Utterances are cut at this length.")
 
@@ -172,6 +189,13 @@ class InterruptionConfig(Section):
     ignored: tuple[str, ...] | None = Field(
         None, description="Sounds of a listener, after which the answer goes on; unset: the language's own, as `mhm`."
     )
+
+    @field_validator("ignored")
+    @classmethod
+    def _are_words(cls, ignored: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if ignored is not None and not all(text.strip() for text in ignored):
+            raise PydanticCustomError("ignored", "a sound to ignore is written as words; leave the empty one out")
+        return ignored
 
 
 class DirectoriesConfig(Section):

@@ -64,6 +64,12 @@ class RecorderConfig(Section):
         description="Of how many of them what was heard is kept, too; 0: of none. Audio never leaves the device.",
     )
 
+    @model_validator(mode="after")
+    def _audio_has_turns(self) -> Self:
+        if self.audio_turns > self.turns:
+            raise PydanticCustomError("recorder", "audio is kept of no more turns than are kept: raise turns, too")
+        return self
+
 
 class PressureConfig(Section):
     """When the device gives things up to cool down."""

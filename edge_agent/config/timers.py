@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from edge_agent.config.section import Section
 
@@ -22,3 +25,9 @@ class TimersConfig(Section):
         description="What fell due while the device was off still rings if it is no later; else it is told as missed.",
     )
     snooze_minutes: float = Field(5.0, gt=0, le=120, description="Length of a snooze, where none is said.")
+
+    @model_validator(mode="after")
+    def _rings_again(self) -> Self:
+        if self.repeat_s > min(self.ring_for_s, self.alarm_ring_for_s):
+            raise PydanticCustomError("timers", "repeat_s must not be longer than ring_for_s and alarm_ring_for_s")
+        return self

@@ -136,6 +136,11 @@ class Speaker:
                 return
             self._append(output, chunk.pcm[start : start + piece_bytes], chunk.rate_hz)
 
+    def finish(self) -> None:
+        """What was written last is a whole sound: let what the resampler holds back of it be played, too."""
+        if self._output is not None:
+            self._finish_resampling(self._output)
+
     async def drain(self) -> None:
         """Wait until the last sample has left the device.
 

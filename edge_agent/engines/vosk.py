@@ -151,13 +151,20 @@ class VoskRecognizer:
         return Transcript(text, in_grammar=self._closed is not None, final=False)
 
     def preview(self) -> Transcript:
-        """End the utterance for Vosk, which can't go on from there, and keep its audio in case it does.
+        """Closed, end the utterance for Vosk, which can't go on from there, and keep its audio in case it does.
+
+        In free dictation, where decoding all of it again would cost more than it gains, return the words so far, which
+        are not yet final.
 
         Raises:
             RecognitionError: The model is not loaded or Vosk failed.
         """
         decoder = self._listening()
         with self._call.running():
+            if self._closed is None:
+                self._catch_up(decoder)
+                words = [*(word.text for word in self._heard), *decoder.unfinished()]
+                return Transcript(_spoken(words), final=False)
             if self._previewed is None:
                 self._previewed = self._final(decoder)
             return self._previewed
@@ -215,10 +222,13 @@ class VoskRecognizer:
                 self._unreported_s = 0.0
         return is_due
 
-    def _final(self, decoder: VoskDecoder) -> Transcript:
+    def _catch_up(self, decoder: VoskDecoder) -> None:
         while self._has_ended or self._decoded < len(self._chunks):
             self._heed_stop()
             self._decode(decoder, _STEP_BYTES)
+
+    def _final(self, decoder: VoskDecoder) -> Transcript:
+        self._catch_up(decoder)
         self._has_ended = True
         words = [*self._heard, *decoder.end()]
         return self._judge(words) if self._closed is not None else self._transcript(words, in_grammar=None)

@@ -49,7 +49,7 @@ class SpeechRecognizer(Protocol):
         ...
 
     def preview(self) -> Transcript:
-        """Return what `finish` would if the utterance ended here; it can go on.
+        """Return what `finish` would if the utterance ended here, or, not `final`, probably would; it can go on.
 
         Called in a pause, of which no audio follows until somebody speaks again or `finish` or `start` comes. Where
         somebody does, the partials and the final transcript are those that there would have been without it.

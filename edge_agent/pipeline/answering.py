@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from edge_agent.events import Completeness
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from edge_agent.events import Completeness, Transcript
+    from edge_agent.events import Transcript
     from edge_agent.pipeline.facts import Invitation
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.reason.llm import ChatMessage
@@ -25,6 +27,7 @@ class Understanding:
         match: The intent, if it is one.
         completeness: Whether more is to be expected.
         doubtful: The intent of the reading that was rejected: to be believed only where it is expected.
+        insists: Somebody spoke into an answer at length: where nothing of it was understood, that is said.
     """
 
     transcript: Transcript
@@ -32,12 +35,19 @@ class Understanding:
     match: IntentMatch | None
     completeness: Completeness
     doubtful: IntentMatch | None = None
+    insists: bool = False
 
     def believed(self) -> Understanding:
         """Return it with the doubtful intent as the one that was meant, where there is one."""
         if self.doubtful is None:
             return self
-        return replace(self, text=self.doubtful.text, match=self.doubtful, doubtful=None)
+        return replace(
+            self,
+            text=self.doubtful.text,
+            match=self.doubtful,
+            doubtful=None,
+            completeness=Completeness.COMPLETE,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from edge_agent.events import Completeness
 from edge_agent.pipeline.answering import Answer, Outcome
 from edge_agent.pipeline.facts import ReplyBegan
 from edge_agent.pipeline.gate import Gate
@@ -22,12 +24,21 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.stages import Turn
 
 
+_COUGH_S = 1.3
+"""An utterance that pauses so early, pre-roll (0.3 s) and the pause itself included, may be a cough or an "mhm"."""
+
+
 async def converse(runner: Runner, turn: Turn) -> Invitation:
     """Hear an utterance out and answer it; return what is to be listened for afterwards."""
 
     def on_understood(understanding: Understanding, mark: PauseMark) -> Understanding | None:
-        runner.on_understood(mark.number, understanding)
-        return runner.weigh(turn, understanding, mark)
+        meant = runner.weigh(turn, understanding, mark)
+        shown = meant or understanding
+        if meant is None and mark.at_s <= _COUGH_S:
+            # A cough or an "mhm" need not be waited out as a sentence that may go on.
+            shown = replace(understanding, completeness=Completeness.COMPLETE)
+        runner.on_understood(mark.number, shown)
+        return meant
 
     stages = runner.stages
     tools = HearingTools(

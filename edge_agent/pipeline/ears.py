@@ -139,8 +139,12 @@ class Ears:
             self._button_down = True
 
     async def release(self) -> None:
-        """The button was let go: the utterance is complete."""
-        self._button_down = False
+        """The button was let go: the utterance is complete; where nothing was said yet, it is waited for."""
+        was_down, self._button_down = self._button_down, False
+        if was_down and self._spoken_s < _SPEAKING_S and self._cutter.in_utterance:
+            self._cutter.reset()
+            self._runner.post(SpeechDropped())
+            return
         await self._pass_on(self._cutter.end(EndpointReason.BUTTON))
 
     def hold(self) -> None:
@@ -153,7 +157,7 @@ class Ears:
     def abandon(self) -> None:
         """The source broke off: forget what was being heard, and how loud an echo is with another microphone."""
         if self._runner.state is State.HEARING:
-            self._runner.interrupt("microphone lost")
+            self._runner.interrupt("hearing ended")
         elif self._runner.has_rival:
             self._runner.post(SpeechDropped())  # the answer goes on; what was said to its end is still understood
         self._reset()

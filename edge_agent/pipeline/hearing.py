@@ -49,7 +49,7 @@ class Heard:
 
     Attributes:
         foreseen: The answer that was begun in the pause; None where there is none.
-        previewed: The pause's preview was the final transcript.
+        previewed: The pause's preview was the final transcript; else the reply may have been begun to other words.
     """
 
     understanding: Understanding
@@ -155,8 +155,8 @@ class Utterance:
                         held.append(item)  # silence after a preview; the recognizer gets it if somebody goes on
                     else:
                         await self._accept(tools, self._coalesced(item))
-                previewed = understanding is not None
-                if understanding is None:
+                previewed = understanding is not None and understanding.transcript.final
+                if understanding is None or not previewed:
                     began_at = tools.now()
                     transcript: Transcript = await call(
                         tools.recognizer.finish, kind="asr.finish", priority=Priority.HIGH

@@ -192,7 +192,7 @@ class Responder:
         asked, self._question = self._question, None
         if not understanding.text:
             self._question = asked  # noise is no answer
-            return self._unclear()
+            return self._unclear(anyhow=understanding.insists)
         if (match := understanding.match) is not None:
             return self._act(self._completed(match, asked))
         if foreseen is not None and foreseen.chat == self._chat(understanding.text) and self._model_answers:
@@ -338,9 +338,9 @@ class Responder:
         """The model can't be loaded: from now on it is as if there were none."""
         self._model = None
 
-    def _unclear(self) -> Answer:
+    def _unclear(self, *, anyhow: bool = False) -> Answer:
         """Noise must not be talked back at; whoever pressed the button or said the wake word wants to know."""
-        if not self._answers_the_unclear:
+        if not self._answers_the_unclear and not anyhow:
             return Answer("none", None, "", then="nothing")
         return replace(self._fixed("none", self._texts.not_understood, ""), then="follow_up")
 

@@ -30,7 +30,7 @@ from edge_agent.pipeline.facts import (
 )
 from edge_agent.pipeline.hearing import PauseMark, Utterance
 from edge_agent.pipeline.report import TurnClock, TurnReport
-from edge_agent.pipeline.stages import Turn
+from edge_agent.pipeline.stages import STOPPING, Turn
 from edge_agent.pipeline.turn import step
 from edge_agent.runtime.metrics import Metrics
 from edge_agent.runtime.tasks import TrackedTasks, run_isolated
@@ -54,9 +54,8 @@ _log = logging.getLogger(__name__)
 _GOES_ON_S = 1.5
 """Speech that begins so soon after an utterance was called finished may go on with it: next to nothing of the answer
 was heard."""
-_COUGH_S = 1.3
-"""An utterance that pauses so early, pre-roll (0.3 s) and the pause itself included, may be a cough or an "mhm"; of a
-longer one more is waited for, even if nothing of it was understood yet."""
+_PRE_ROLL_S = 0.3
+"""About what an utterance holds from before its onset."""
 _CHIMES = 2
 """Tones that may wait; more would only be late."""
 
@@ -175,8 +174,6 @@ class Runner:
     def weigh(self, turn: Turn, understanding: Understanding, mark: PauseMark | None) -> Understanding | None:
         """Decide whether what was said into an answer interrupts it; what was said otherwise is always meant.
 
-        A cough or an "mhm" need not be waited out: where so little was said, its first pause decides.
-
         Args:
             turn: Whose utterance it is.
             understanding: What was understood.
@@ -186,7 +183,11 @@ class Runner:
         """
         if not turn.began_in_answer or turn.is_confirmed:
             return self.stages.believes(understanding)
-        meant = self.stages.interrupts(understanding)
+        if not understanding.transcript.final:
+            return None  # probable words are enough to begin an answer, and too little to end one
+        endpoint = turn.report.endpoint
+        spoke_s = 0.0 if mark is not None or endpoint is None else endpoint.speech_end_s - _PRE_ROLL_S
+        meant = self.stages.interrupts(understanding, spoke_s)
         is_rival = self._now.rival is not None and self._now.rival.turn_id == turn.turn_id
         if meant is None and not is_rival and (self._now.mode == "always" or self._now.invitation != "nothing"):
             # The answer has ended by itself meanwhile, and after it one may speak anyway.
@@ -195,8 +196,9 @@ class Runner:
             turn.is_confirmed = True
             if self.gone_on_with(turn):
                 self.on_gone_on()
-            self.post(InterruptionConfirmed(turn.turn_id, "speech"))
-        elif mark is None or mark.at_s <= _COUGH_S:
+            by = "stop word" if meant.match is not None and meant.match.intent in STOPPING else "speech"
+            self.post(InterruptionConfirmed(turn.turn_id, by))
+        elif mark is None:
             self._dismiss(turn, understanding)
         return meant
 
@@ -312,7 +314,8 @@ class Runner:
         turn = self._turns.get(turn_id)
         if turn is None or turn.task is None or turn.cut_off:
             return
-        _log.info("turn %d is cut off: %s", turn_id, reason)
+        if not turn.dismissed:
+            _log.info("turn %d is cut off: %s", turn_id, reason)
         turn.cut_off = True
         turn.note_now("interruption", reason)
         turn.report.interrupted = turn.report.endpoint is not None or turn.report.alert

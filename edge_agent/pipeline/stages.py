@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from edge_agent.speak.tts import SpeechSynthesizer
 
 _MOST_NOTES = 64
+STOPPING = frozenset({"Stop", "NeverMind"})
+"""Intents that silence the agent."""
 
 
-def _meant_for_us(understanding: Understanding) -> Understanding | None:
+def _meant_for_us(understanding: Understanding, _spoke_s: float) -> Understanding | None:
     return understanding if understanding.transcript.text else None
 
 
@@ -41,7 +43,8 @@ class Stages:
         phrases: What was rendered before.
         chime: Plays a tone by its name.
         recent_level: How loud what was played in the last so many seconds was, while no turn has the speaker.
-        interrupts: Returns what words that were said into an answer mean for the agent; None for a listener's "mhm".
+        interrupts: Returns what words that were said into an answer mean for the agent; None for a listener's "mhm". Is
+            told how long somebody spoke, 0 while that is not known.
         believes: Returns what words mean that were said otherwise: more, where something rings and "stop" is likely.
         kept: Returns when what an intent changed is on disk.
         follow_up: Whether people may go on without activation after an answer.
@@ -56,7 +59,7 @@ class Stages:
     phrases: SpokenPhrases | None = None
     chime: Callable[[Literal["listening", "nothing", "failed", "alert"]], Awaitable[None]] | None = None
     recent_level: Callable[[float], float] = lambda _: 0.0
-    interrupts: Callable[[Understanding], Understanding | None] = _meant_for_us
+    interrupts: Callable[[Understanding, float], Understanding | None] = _meant_for_us
     believes: Callable[[Understanding], Understanding] = lambda understanding: understanding
     kept: Callable[[], Awaitable[None]] = nothing_to_keep
     follow_up: bool = False

@@ -104,6 +104,11 @@ class IntentMatcher:
 
 def _slots(result: RecognizeResult) -> dict[str, str | int | float]:
     return {
-        name: entity.value.strip() if isinstance(entity.value, str) else entity.value
+        name: entity.value.strip() if isinstance(entity.value, str) else _plain(entity.value)
         for name, entity in result.entities.items()
     }
+
+
+def _plain(value: float) -> int | float:
+    """Return whole numbers as such, however they were written: 10 as well as ten."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from edge_agent.errors import JobTimeoutError, PoolClosedError
+from edge_agent.errors import EdgeAgentError, JobTimeoutError, PoolClosedError
 from edge_agent.runtime.metrics import Activity, Outcome
 
 if TYPE_CHECKING:
@@ -234,7 +234,9 @@ class CallJob(Job, Generic[T]):
         future = self._future
         if future.done():
             if error is not None and not isinstance(error, PoolClosedError):
-                _log.warning("pool %s: %s failed when nobody waited any more: %r", self.pool.name, self.kind, error)
+                # What was raised on purpose is mostly how a job ends that was told to stop.
+                level = logging.DEBUG if isinstance(error, EdgeAgentError) else logging.WARNING
+                _log.log(level, "pool %s: %s failed when nobody waited any more: %r", self.pool.name, self.kind, error)
             self._account(Outcome.CANCELLED)
         elif error is None:
             self._account(Outcome.COMPLETED)

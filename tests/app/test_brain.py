@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -37,13 +37,53 @@ class SlowModel(ScriptedModel):
             raise self._error
 
 
+class SwitchingModel(SlowModel):
+    """Answers everything with a call that switches the lamp on."""
+
+    def say(self, question: str) -> Generator[str, None, None]:
+        """Yield the call."""
+        yield '{"tool":"SwitchOutput","switch":"on","output":"lamp"}'
+
+
+class StuckOutputs:
+    """A lamp whose switch hangs until it is let go; bounded.
+
+    Attributes:
+        switching: Set once somebody tries.
+        let_go: To be set by the test.
+        switched: What came of it, in the end.
+    """
+
+    def __init__(self) -> None:
+        self.switching, self.let_go = threading.Event(), threading.Event()
+        self.switched: list[tuple[str, str]] = []
+
+    def names(self) -> tuple[str, ...]:
+        """The lamp."""
+        return ("lamp",)
+
+    def switch(self, name: str, to: str) -> bool:
+        """Hang."""
+        self.switching.set()
+        assert self.let_go.wait(10)
+        self.switched.append((name, to))
+        return True
+
+    def state(self, name: str) -> bool:
+        """Off."""
+        return False
+
+    def close(self) -> None:
+        """No pin to free."""
+
+
 @asynccontextmanager
 async def think(
-    model: SlowModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: SlowModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config | None = None
 ) -> AsyncIterator[tuple[Brain, Chores]]:
     """Open a brain with this model."""
     monkeypatch.setattr("edge_agent.app.brain.build_model", lambda *_: cast("Any", model))
-    config, places = Config(), Places(models=tmp_path, cache=tmp_path, state=tmp_path)
+    config, places = config or Config(), Places(models=tmp_path, cache=tmp_path, state=tmp_path)
     async with open_core(config) as core, open_brain(config, places, core, volume=RememberedVolume(50)) as brain:
         yield brain, Chores(core, brain)
 
@@ -94,3 +134,24 @@ async def test_leaving_does_not_wait_for_a_model_that_loads(
     assert not model.go_on.is_set()
     assert "is left behind" in caplog.text
     model.go_on.set()
+
+
+async def test_an_output_that_hangs_is_given_up_in_the_tools_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model's call is answered with an apology while the switch still hangs, and the brain works on."""
+    outputs, model = StuckOutputs(), SwitchingModel()
+    model.go_on.set()
+    monkeypatch.setattr("edge_agent.app.brain.GpioOutputs", lambda *_: outputs)
+    config = Config.model_validate({"gpio": {"outputs": {"lamp": {"pin": 5}}}, "llm": {"tool_timeout_s": 0.1}})
+    async with think(model, tmp_path, monkeypatch, config) as (brain, _):
+        try:
+            await brain.loaded()
+            assert brain.responder.has_tools
+            assert await ask(brain, "it is rather dark in here") == ("llm", "That didn't work.")
+            assert outputs.switching.is_set()
+            assert (outputs.let_go.is_set(), outputs.switched) == (False, [])
+            assert (await ask(brain, "what time is it"))[0] == "intent"
+        finally:
+            outputs.let_go.set()
+    assert outputs.switched == [("lamp", "on")]

@@ -10,7 +10,7 @@ import pytest
 from commands import assert_one_complaint
 from rich.console import Console
 
-from edge_agent.bench.concurrency import PARTS
+from edge_agent.bench import concurrency, conversation
 from edge_agent.bench.result import Findings, Reference, at_most
 from edge_agent.cli import bench
 from edge_agent.cli.bench_view import ProgressLine, print_findings
@@ -39,6 +39,8 @@ def test_one_part_prints_one_object(command_line: CommandLine) -> None:
     [
         (("nothing",), "concurrency"),
         (("idle", "--only", "ledger"), "--only"),
+        (("conversation", "--only", "ledger"), "--only"),
+        (("idle", "--speech", "."), "--speech"),
         (("concurrency", "--null-microphone"), "--null-microphone"),
         (("concurrency", "--seconds", "0"), "--seconds"),
     ],
@@ -50,7 +52,7 @@ def test_wrong_usage_is_one_line(command_line: CommandLine, arguments: tuple[str
 
 def test_parts_are_those_that_there_are() -> None:
     """The command says them again, because importing them loads engines."""
-    assert bench._PARTS == PARTS
+    assert bench._PARTS == {"concurrency": concurrency.PARTS, "conversation": conversation.PARTS}
 
 
 def test_a_person_sees_value_goal_and_reference() -> None:

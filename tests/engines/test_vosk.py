@@ -185,7 +185,7 @@ def test_a_dropped_utterance_is_in_no_later_one(recognizer: VoskRecognizer, spee
 def test_a_preview_changes_nothing_later(
     recognizer: VoskRecognizer, speech_dir: Path, grammar: Grammar | None, clip: str
 ) -> None:
-    """It is what finishing there gives; who goes on hears the same as without, partials but for those missed."""
+    """Closed, it is what finishing there gives, in free dictation its words; who goes on hears the same as without."""
     recognizer.load(grammar)
     whole, partials = hear(recognizer, speech_dir / clip)
     heard = list(frames(speech_dir / clip))
@@ -196,9 +196,11 @@ def test_a_preview_changes_nothing_later(
     for n, frame in enumerate(heard):
         if n in cuts:
             previews.append(recognizer.preview())
-            assert recognizer.preview() is previews[-1]
+            assert recognizer.preview() == previews[-1]
+            assert previews[-1].final == (grammar is not None)
         if partial := recognizer.accept(frame):
             found.append(partial.text)
+    assert recognizer.preview().text == whole.text
     assert same(recognizer.finish(), whole)
     assert found
     expected = iter(partials)
@@ -207,7 +209,9 @@ def test_a_preview_changes_nothing_later(
         recognizer.start()
         for frame in heard[:cut]:
             recognizer.accept(frame)
-        assert same(recognizer.finish(), preview)
+        finished = recognizer.finish()
+        # What is not final may still be taken for something else in the middle of a word, and is not at its end.
+        assert not preview.final or same(finished, preview)
 
 
 def test_finishing_after_a_preview_decodes_nothing(

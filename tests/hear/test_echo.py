@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sounds import babble, load
+from virtual_scene import Props, Scene, virtual_scene
+from virtual_stage import QUIET, WHISPER, Person, Tape
+from virtual_time import in_virtual_time
 
 from edge_agent.audio import FRAME_S, FRAME_SAMPLES, HEAR_RATE_HZ, AudioChunk
 from edge_agent.config.audio import InterruptionConfig
@@ -20,6 +24,8 @@ from edge_agent.config.engines import FliteConfig
 from edge_agent.engines.flite import FliteSynthesizer
 from edge_agent.engines.webrtc import WebRtcVad
 from edge_agent.hear.echo import ECHO_WINDOW_S, EchoGuard, Origin
+from edge_agent.pipeline.commands import State
+from edge_agent.pipeline.facts import Activated, Interrupted, ListeningLapsed
 from edge_agent.speak.earcons import earcon
 
 MARGIN_DB = 9.0
@@ -311,6 +317,82 @@ def test_another_device_is_learned_anew() -> None:
     assert guard.coupling_db is not None
     guard.forget()
     assert guard.coupling_db is None
+
+
+def test_after_a_break_nothing_is_an_echo() -> None:
+    """Minutes without a frame: the first whisper after them is no echo of what was played before."""
+    quiet = AudioChunk(bytes(2 * FRAME_SAMPLES), HEAR_RATE_HZ)
+    whisper = AudioChunk(np.full(FRAME_SAMPLES, 30, "<i2").tobytes(), HEAR_RATE_HZ)
+    for rests, origin in (False, Origin.ECHO), (True, Origin.VOICE):
+        guard = EchoGuard(MARGIN_DB)
+        guard.judge(quiet, is_speech=False, played_level=0.5)
+        if rests:
+            guard.rest()
+        assert guard.judge(whisper, is_speech=True, played_level=0.0) is origin
+
+
+def test_a_break_leaves_what_was_learned() -> None:
+    """The room is the same after it."""
+    guard = learned(Room(), speech(4.0, 3))
+    before_db = guard.coupling_db
+    assert before_db is not None
+    guard.rest()
+    assert guard.coupling_db == before_db
+
+
+class Played:
+    """How loud it is what is played, as the test says."""
+
+    def __init__(self) -> None:
+        self._level = 0.0
+
+    def __call__(self, window_s: float) -> float:
+        """Return it."""
+        return self._level
+
+    def at(self, level: float) -> Callable[[], None]:
+        """Return what sets it."""
+        return partial(setattr, self, "_level", level)
+
+
+async def no_script(scene: Scene, person: Person) -> None:
+    """Nobody is there; the test plays a tape."""
+
+
+@in_virtual_time
+async def test_the_ears_have_the_noise_learned_while_nothing_plays() -> None:
+    """A fan is no echo: the room that is learned while it blows is as deaf as it is, not as loud as the fan."""
+    played = Played()
+    fan = (np.random.default_rng(1).standard_normal(FRAME_SAMPLES) * 0.02 * 32_767).astype("<i2").tobytes()
+    async with virtual_scene(no_script, Props(room_level=played)) as (scene, _):
+        tape = Tape(*[fan] * 150, played.at(0.1), *[fan] * 50)
+        await scene.ears.listen(tape, patient=False)
+        coupling_db = scene.ears._guard.coupling_db
+    assert coupling_db is not None
+    assert coupling_db < -30  # the fan is 14 dB below what is played
+
+
+@in_virtual_time
+async def test_the_ears_take_nothing_for_an_echo_of_what_was_played_before_they_slept() -> None:
+    """A tone, a minute of waiting for the wake word, which is judged by no guard, and then somebody whispers."""
+    played = Played()
+    async with virtual_scene(no_script, Props(mode="wake_word", room_level=played)) as (scene, _):
+        post = scene.runner.post
+        tape = Tape(
+            partial(post, Activated("wake word")),
+            played.at(0.5),
+            *[QUIET] * 5,
+            played.at(0.0),
+            partial(post, ListeningLapsed()),
+            *[QUIET] * 3000,
+            partial(post, Activated("wake word")),
+            *[WHISPER] * 15,
+            lambda: states.append(scene.runner.state),
+            partial(post, Interrupted("end")),
+        )
+        states: list[State] = []
+        await scene.ears.listen(tape, patient=False)
+    assert states == [State.HEARING]
 
 
 ANSWER = (

@@ -4,154 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from doubles import ScriptedModel, lend
-from virtual_stage import EagerVad, MindReader, Person, VirtualSpeaker, VirtualStation
+from virtual_scene import SENTENCES, WORD_S, WORDS, Props, Scene, virtual_scene
+from virtual_stage import Person
 from virtual_time import in_virtual_time
 
-from edge_agent.audio import HEAR_RATE_HZ, AudioChunk
-from edge_agent.config.audio import ActivationConfig, EndpointConfig, InterruptionConfig
-from edge_agent.pipeline.answering import Understanding
 from edge_agent.pipeline.commands import State
-from edge_agent.pipeline.ears import Ears
-from edge_agent.pipeline.observer import SilentObserver
-from edge_agent.pipeline.report import TurnReport
-from edge_agent.pipeline.respond import FixedTexts, Responder
-from edge_agent.pipeline.run import Runner
-from edge_agent.pipeline.stages import Stages
-from edge_agent.pipeline.turn import Conversation
-from edge_agent.reason.history import History
-from edge_agent.runtime.metrics import Metrics
 
-PROMPT_STEPS = 6
-SENTENCES = 4
-WORDS = 6
-WORD_S = 0.3
 CUT_S = 0.25
 """The issue's bound from the onset of speech to silence."""
-
-
-class RememberingModel(ScriptedModel):
-    """Answers the n-th question with sentences about n, after some steps of reading the prompt."""
-
-    def say(self, question: str) -> Generator[str, None, None]:
-        """Say the question's number again and again."""
-        number = question.rsplit(maxsplit=1)[-1]
-        yield from [""] * PROMPT_STEPS
-        for sentence in range(SENTENCES):
-            for word in range(WORDS):
-                end = "." if word == WORDS - 1 else ""
-                yield f" n{number}s{sentence}w{word}{end}" + ("\n" if end else "")
-
-
-class NumberSynthesizer:
-    """Renders a word in 0.3 s; each sample's value is the number of the question that is answered."""
-
-    name = "numbers"
-    most_threads: int | None = 1
-
-    def load(self) -> None:
-        """Nothing to load."""
-
-    def synthesize(self, sentence: str) -> Generator[AudioChunk, None, None]:
-        """Render word by word."""
-        for word in sentence.split():
-            number = int(word[1:].split("s")[0])
-            yield AudioChunk(number.to_bytes(2, "little") * round(WORD_S * HEAR_RATE_HZ), HEAR_RATE_HZ)
-
-    def stop(self, job: Generator[AudioChunk, None, None] | None = None) -> None:
-        """Steps are short."""
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
-class NoMatcher:
-    """Nothing is an intent."""
-
-    def match(self, readings: Sequence[str], *, forgiving: bool = True, asked: str | None = None) -> None:
-        """Nothing."""
-
-
-def costs(kind: str) -> float:
-    """How long a step takes, in virtual seconds: a slow board's."""
-    return {"llm.answer": 0.05, "tts.sentence": 0.08, "asr.preview": 0.1, "asr.finish": 0.1}.get(kind, 0.002)
-
-
-def listens(understanding: Understanding) -> Understanding | None:
-    """Tell real words from a listener's sounds."""
-    return None if understanding.transcript.text in {"", "mhm"} else understanding
-
-
-@dataclass
-class Scene(SilentObserver):
-    """A conversation in virtual time."""
-
-    runner: Runner
-    ears: Ears
-    speaker: VirtualSpeaker
-    history: History
-    model: RememberingModel
-    reports: list[TurnReport] = field(default_factory=list)
-
-    def turn_ended(self, report: TurnReport) -> None:
-        """Keep it."""
-        self.reports.append(report)
-
-    async def speaking(self, number: int) -> None:
-        """Wait until the answer to a question sounds; fail where it never does."""
-        for _ in range(1000):
-            if any(sound.value == number for sound in self.speaker.close_book()):
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{number} is never answered")
-
-
-@asynccontextmanager
-async def virtual_scene(
-    script: Callable[[Scene, Person], Awaitable[None]], by: str = "speech"
-) -> AsyncIterator[tuple[Scene, Person]]:
-    """Set the scene, with a person in it who follows the script."""
-    speaker, model, reader, history = VirtualSpeaker(), RememberingModel(), MindReader(), History(8)
-    llm, tts, asr, match = (VirtualStation(costs) for _ in range(4))
-    responder = Responder(
-        NoMatcher(),  # type: ignore[arg-type]
-        None,  # type: ignore[arg-type]
-        history,
-        FixedTexts("none", "pardon", "strained", "loading"),
-        match_station=match,  # type: ignore[arg-type]
-        model=model,
-        model_station=llm,  # type: ignore[arg-type]
-        system_prompt="Count.",
-        most_tokens=100,
-        publisher=None,  # type: ignore[arg-type]
-        answers_the_unclear=False,
-        speculates=True,
-    )
-    stages = Stages(
-        reader,
-        asr,  # type: ignore[arg-type]
-        responder,
-        NumberSynthesizer(),
-        tts,  # type: ignore[arg-type]
-        lend(speaker),  # type: ignore[arg-type]
-        interrupts=listens,
-    )
-    observer = SilentObserver()
-    runner = Runner(stages, Conversation.begin("always"), observer, Metrics(asyncio.get_running_loop().time))
-    interruption = InterruptionConfig.model_validate({"by": by})
-    ears = Ears(runner, EagerVad(), EndpointConfig(), ActivationConfig(), interruption)
-    scene = Scene(runner, ears, speaker, history, model)
-    observer.turn_ended = scene.turn_ended  # type: ignore[method-assign]
-    person = Person(speaker, lambda who: script(scene, who))
-    reader.person = person
-    async with runner:
-        yield scene, person
 
 
 def stale(scene: Scene, cut_at: dict[int, float]) -> list[tuple[int, float]]:
@@ -270,7 +133,7 @@ async def test_below_that_level_speech_does_not_interrupt(by: str) -> None:
         await person.say("tell me of 2", 0.8)
         await scene.runner.rested()
 
-    async with virtual_scene(script, by) as (scene, person):
+    async with virtual_scene(script, Props(by=by)) as (scene, person):
         await scene.ears.listen(person, patient=False)
     assert [report.heard for report in scene.reports] == ["tell me of 1"]
     assert scene.reports[0].reply_heard == scene.reports[0].reply

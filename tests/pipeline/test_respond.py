@@ -15,7 +15,9 @@ from virtual_time import in_virtual_time
 
 from edge_agent.app.brain import RememberedVolume
 from edge_agent.events import Completeness, Transcript
+from edge_agent.pipeline.answering import Chunked
 from edge_agent.pipeline.calling import Toolset
+from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.report import TurnReport
 from edge_agent.pipeline.respond import FixedTexts, Responder
 from edge_agent.reason.actions import Actor, Reply
@@ -270,8 +272,6 @@ async def test_a_call_is_carried_out_and_its_answer_spoken() -> None:
     answer = scene.responder.foresee(question)
     assert answer is not None
     assert answer.sentences is not None
-    from edge_agent.pipeline.answering import Chunked
-
     committed = asyncio.Event()
     spoken: list[str] = []
     order: list[str] = []
@@ -296,6 +296,43 @@ async def test_a_call_is_carried_out_and_its_answer_spoken() -> None:
     report = TurnReport(1, heard="wake me when the eggs are done")
     scene.responder.remember(report, "Timer set for ten minutes.", call=answer.outcome.call)
     assert scene.responder.opening()[-1].content == '{"tool":"SetTimer","minutes":10}\nTimer set for ten minutes.'
+
+
+@in_virtual_time
+async def test_a_call_that_lacks_something_asks_back_as_an_intent_does() -> None:
+    """The outcome says that an answer is to be listened for, and that answer completes the call."""
+    scene = Scene(CallingModel('{"tool":"SetTimer"}'), toolset())
+    question = await scene.responder.understand(Transcript("wake me when the eggs are done", 0.9))
+    answer = scene.responder.answer(question)
+    assert answer.outcome is not None
+    assert answer.outcome.then is None
+    assert (await said(answer)).startswith("For how long?")
+    assert answer.outcome.then == "question"
+    assert scene.timers.timers == ()
+    assert await scene.ask("five minutes") == "Timer set for five minutes."
+
+
+@in_virtual_time
+async def test_no_tool_is_called_twice_for_one_answer() -> None:
+    """Begun in the pause, wanted at the endpoint, begun again where it was thrown away: one call is carried out."""
+    scene = Scene(CallingModel('{"tool":"SetTimer","minutes":10}'), toolset())
+    question = await scene.responder.understand(Transcript("wake me when the eggs are done", 0.9))
+    thrown_away, foreseen = scene.responder.foresee(question), scene.responder.foresee(question)
+    assert thrown_away is not None
+    assert thrown_away.sentences is not None
+    assert foreseen is not None
+    reading = aiter(thrown_away.sentences(Chunked(lambda: None, asyncio.Event(), nothing_to_keep)))
+    waiting = asyncio.ensure_future(anext(reading))
+    await asyncio.sleep(5)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert scene.timers.timers == ()
+    answer = scene.responder.answer(question, foreseen)
+    assert answer is foreseen
+    assert await said(answer) == "Timer set for ten minutes."
+    assert len(scene.timers.timers) == 1
+    assert isinstance(scene.model, CallingModel)
+    assert len(scene.model.chats) == 2
 
 
 @pytest.mark.parametrize(

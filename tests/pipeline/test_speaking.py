@@ -94,3 +94,27 @@ async def test_a_shut_gate_lets_nothing_through() -> None:
     gate.hold()
     gate.resume()
     assert (speaker.pending, gate.refused, speaker.holds, speaker.resumes) == ([], 1, 0, 0)
+
+
+@in_virtual_time
+async def test_a_turn_that_leaves_takes_its_hold_with_it() -> None:
+    """Its answer ended while somebody spoke: what comes next through another gate is heard. Unheld, nothing is lost."""
+    speaker = HeldSpeaker()
+    chunk = AudioChunk(b"\1\0" * 160, RATE_HZ)
+    first = Gate(speaker)
+    first.hold()
+    first.leave()
+    await Gate(speaker).write(chunk)
+    assert (speaker.on_hold, speaker.played) == (False, [chunk])
+    quiet = HeldSpeaker(held=True)
+    for is_resumed in (False, True):
+        gate = Gate(quiet)
+        if is_resumed:
+            gate.hold()
+            gate.resume()
+        await gate.write(chunk)
+        gate.leave()
+        gate.hold()
+        await gate.write(chunk)
+        assert gate.refused == 1
+    assert (quiet.pending, quiet.flushed, quiet.on_hold) == ([chunk, chunk], 0, False)

@@ -131,6 +131,43 @@ def test_announcements_wait_for_the_turn_and_keep_their_order() -> None:
     assert now.state is State.LISTENING
 
 
+def test_an_announcement_is_made_when_the_turn_before_it_comes_to_nothing() -> None:
+    """A click, muting, the button: whatever ends the turn, what waited for that does not wait for another one."""
+    for end in (SpeechDropped(), MuteChanged(muted=True), Interrupted("stop"), TurnEnded(1)):
+        now, commands = play("always", SpeechBegan(), AnnouncementDue("tea", alert=True), end)
+        assert commands[-1] == Announce(2, "tea", alert=True)
+        assert (now.state, now.turn_id, now.waiting) == (State.THINKING, 2, ())
+    now, commands = play("always", SpeechBegan(), SpeechEnded(ENDPOINT), AnnouncementDue("tea"), Activated("button"))
+    assert commands[-1] == Announce(2, "tea")
+    assert now.waiting == ()
+
+
+def test_an_announcement_gives_back_what_the_agent_listened_for() -> None:
+    """An activation, a follow-up or a question that a timer rings into is still open after it, and then lapses."""
+    asked: tuple[Fact, ...] = (*SPEAKING, TurnEnded(1, "question"))
+    offered: tuple[Fact, ...] = (*SPEAKING, TurnEnded(1, "follow_up"))
+    for before, invitation in ((), "nothing"), (asked, "question"), (offered, "follow_up"):
+        now, _ = play("wake_word", Activated("okay_nabu"), *before, AnnouncementDue("tea"), AnnouncementDue("eggs"))
+        for announced in ("tea", "eggs"):
+            assert now.state is State.THINKING, announced
+            now, _ = step(now, ReplyBegan(now.turn_id))
+            now, _ = step(now, TurnEnded(now.turn_id))
+        assert (now.state, now.invitation) == (State.LISTENING, invitation)
+        assert step(now, SpeechBegan())[0].state is State.HEARING
+        assert step(now, ListeningLapsed())[0].state is State.IDLE
+
+
+def test_an_announcement_gives_nothing_back_that_was_taken_or_refused() -> None:
+    """Neither where nobody was listened to before it, nor once the microphone is muted or the question answered."""
+    now, _ = play("wake_word", AnnouncementDue("tea"), ReplyBegan(1), TurnEnded(1))
+    assert now.state is State.IDLE
+    now, _ = play("wake_word", Activated("okay_nabu"), AnnouncementDue("tea"), MuteChanged(muted=True), TurnEnded(1))
+    assert now.state is State.IDLE
+    spoken: tuple[Fact, ...] = (SpeechBegan(), SpeechEnded(ENDPOINT), ReplyBegan(2), TurnEnded(2))
+    now, _ = play("wake_word", Activated("okay_nabu"), AnnouncementDue("tea"), TurnEnded(1), *spoken)
+    assert now.state is State.IDLE
+
+
 def test_an_announcement_is_made_at_once_when_idle_even_if_muted() -> None:
     """Muting closes the ears, not the mouth."""
     now, commands = play("wake_word", MuteChanged(muted=True), AnnouncementDue("tea"))

@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent.audio import AudioChunk
-from edge_agent.events import Completeness
+from edge_agent.events import Transcript
 from edge_agent.runtime.channel import Channel, ChannelClosedError
 from edge_agent.runtime.pool import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_agent.events import Transcript
     from edge_agent.hear.asr import SpeechRecognizer
     from edge_agent.pipeline.answering import Answer, Reasoner, Understanding
     from edge_agent.pipeline.reply import PendingReply
@@ -138,9 +137,11 @@ class Utterance:
                 call = partial(tools.asr.run, timeout_s=_ASR_S, stop=tools.recognizer.stop)
                 await call(tools.recognizer.start, kind="asr.start")
                 understanding: Understanding | None = None
+                mark = PauseMark(began=False, at_s=0.0, number=0)
                 held: list[AudioChunk] = []
                 async for item in self._items:
                     if isinstance(item, PauseMark):
+                        mark = item
                         if item.began:
                             guess = await self._guess(tools)
                             understanding = await self._consider(tools)
@@ -151,10 +152,11 @@ class Utterance:
                             for chunk in held:
                                 await self._accept(tools, chunk)
                             held.clear()
-                    elif understanding is not None:
+                    elif understanding is not None and understanding.transcript.final:
                         held.append(item)  # silence after a preview; the recognizer gets it if somebody goes on
-                    else:
-                        await self._accept(tools, self._coalesced(item))
+                    elif await self._accept(tools, self._coalesced(item)) and understanding is not None:
+                        # The last words come out of the recognizer while the pause goes on already.
+                        understanding, pending = await self._reconsider(tools, mark, pending)
                 previewed = understanding is not None and understanding.transcript.final
                 if understanding is None or not previewed:
                     began_at = tools.now()
@@ -167,13 +169,15 @@ class Utterance:
         finally:
             self._is_considered.close()
 
-    async def _accept(self, tools: HearingTools, chunk: AudioChunk) -> None:
+    async def _accept(self, tools: HearingTools, chunk: AudioChunk) -> bool:
+        """Decode a chunk; tell whether other words are heard now than before."""
         so_far = await tools.asr.run(
             partial(tools.recognizer.accept, chunk), kind="asr.accept", timeout_s=_ASR_S, stop=tools.recognizer.stop
         )
         if so_far is not None:
             self._partial = so_far
             tools.on_partial(so_far.text)
+        return so_far is not None
 
     def _coalesced(self, frame: AudioChunk) -> AudioChunk:
         """Join a frame with those that wait behind it, up to the next pause."""
@@ -200,6 +204,15 @@ class Utterance:
         self._is_considered.offer(ended_at - began_at)
         return understanding
 
+    async def _reconsider(
+        self, tools: HearingTools, mark: PauseMark, pending: PendingReply | None
+    ) -> tuple[Understanding, PendingReply | None]:
+        transcript = self._partial or Transcript("", final=False)
+        began_at = tools.now()
+        understanding = await tools.reasoner.understand(transcript, before=tools.before())
+        tools.note("understand", began_at, tools.now(), f"now {transcript.text!r}, {understanding.completeness}")
+        return self._foresee(tools, mark, understanding, pending)
+
     async def _guess(self, tools: HearingTools) -> PendingReply | None:
         """Begin to answer the newest partial transcript while the preview, which takes longer, is still made.
 
@@ -208,8 +221,6 @@ class Utterance:
         if self._partial is None or not self._partial.text:
             return None
         understanding = await tools.reasoner.understand(self._partial, before=tools.before())
-        if understanding.completeness is Completeness.UNFINISHED:
-            return None
         answer = tools.reasoner.foresee(understanding)
         return None if answer is None else tools.begin_reply(answer)
 
@@ -221,7 +232,7 @@ class Utterance:
         if self.pause == mark.number:  # else somebody speaks again already, and all of this was for nothing
             meant = tools.on_understood(understanding, mark)
         answer = None
-        if meant is not None and meant.completeness is not Completeness.UNFINISHED:
+        if meant is not None:
             answer = tools.reasoner.foresee(meant)
         if guess is not None:
             if answer is not None and answer.is_as(guess.answer):

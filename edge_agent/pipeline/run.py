@@ -269,6 +269,8 @@ class Runner:
         old = turn.older
         if old is None or old.report.intent is not None:
             return ""
+        if old.player is not None and old.player.heard_text():
+            return ""  # whoever has heard words of the answer says something new
         outcome = None if old.reply is None else old.reply.answer.outcome
         return "" if outcome is not None and outcome.call else old.report.heard or ""
 

@@ -163,8 +163,10 @@ def _activated(now: Conversation, fact: Activated) -> Step:
         return now, ()
     if now.state is State.LISTENING:
         # An invitation becomes the longer time that an activation gives.
-        return replace(now, invitation="nothing"), (ResetHearing(),) if now.invitation != "nothing" else ()
-    return replace(now, state=State.LISTENING, rival=None, invitation="nothing"), (
+        return replace(now, invitation="nothing", returns_to=None), (
+            (ResetHearing(),) if now.invitation != "nothing" else ()
+        )
+    return replace(now, state=State.LISTENING, rival=None, invitation="nothing", returns_to=None), (
         *_cancel_all(now, fact.by),
         ResetHearing(),
         *([] if now.mode == "always" else [Chime("listening")]),

@@ -312,3 +312,12 @@ def test_a_crash_at_level_debug_leaves_everything(day: Day, caplog: pytest.LogCa
     with caplog.at_level(logging.DEBUG, "edge_agent"):
         recorder.dump()
     assert dumped(caplog) == recorder.turns(1)
+
+
+def test_coughs_do_not_cost_the_answered_turn_its_audio(day: Day) -> None:
+    """Two utterances that were dismissed meanwhile make room for each other, not for the turn that goes on."""
+    recorder = recorder_of(day, turns=3, audio_turns=2)
+    for number in (1, 2, 3):
+        recorder.note_audio(number, AudioChunk(_SAID * 160, HEAR_RATE_HZ))
+    recorder.turn_ended(turn_of(1))
+    assert recorder.audio(1) is not None

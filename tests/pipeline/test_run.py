@@ -21,6 +21,7 @@ from doubles import (
     lend,
 )
 
+from edge_agent.audio import AudioChunk
 from edge_agent.config.audio import ActivationConfig, EndpointConfig, InterruptionConfig
 from edge_agent.errors import RecognitionError
 from edge_agent.events import EndpointReason, Transcript
@@ -363,3 +364,28 @@ async def test_cutting_in_while_recognition_is_slow_loses_nothing() -> None:
         await it.hear("#" * 20, it.ears.release, "." * 5)
     assert [turn.heard for turn in it.notebook.turns if turn.heard is not None] == ["the second"]
     assert it.notebook.faults == []
+
+
+async def test_words_that_come_out_while_the_pause_goes_on_are_considered_too() -> None:
+    """A preview that is not final is followed by partials, which what is begun follows; `finish` has the last word."""
+
+    class Late(ScriptedRecognizer):
+        """Says the last word only when there was silence for a while."""
+
+        def preview(self) -> Transcript:
+            self.previews += 1
+            return Transcript("tell", final=False)
+
+        def accept(self, chunk: AudioChunk) -> Transcript | None:
+            super().accept(chunk)
+            return Transcript("tell me", final=False) if self.previews else None
+
+    recognizer, responder = Late(*heard("tell me")), ScriptedResponder(["well."], foresees=True)
+    async with scene(recognizer, responder) as it:
+        await it.hear(UTTERANCE)
+    (turn,) = it.notebook.turns
+    assert (turn.heard, turn.reply_heard) == ("tell me", "well.")
+    assert (recognizer.previews, recognizer.finishes) == (1, 1)
+    assert responder.understood[0] == "tell"
+    assert responder.understood[-1] == "tell me"
+    assert recognizer.samples == [round(turn.endpoint.decided_s * 16000)] if turn.endpoint else False

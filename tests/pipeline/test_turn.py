@@ -166,6 +166,8 @@ def test_an_announcement_gives_nothing_back_that_was_taken_or_refused() -> None:
     spoken: tuple[Fact, ...] = (SpeechBegan(), SpeechEnded(ENDPOINT), ReplyBegan(2), TurnEnded(2))
     now, _ = play("wake_word", Activated("okay_nabu"), AnnouncementDue("tea"), TurnEnded(1), *spoken)
     assert now.state is State.IDLE
+    now, _ = play("wake_word", Activated("okay_nabu"), AnnouncementDue("tea"), Activated("okay_nabu"), *spoken)
+    assert now.state is State.IDLE
 
 
 def test_an_announcement_is_made_at_once_when_idle_even_if_muted() -> None:
@@ -324,3 +326,11 @@ def test_one_turn_lives_at_a_time_and_at_most_one_rival(mode: Mode, facts: list[
         assert now.rival is not None or not held & alive
         assert now.rival is None or now.answers
         assert len(now.waiting) <= 16
+
+
+def test_who_calls_again_in_an_announcement_is_listened_to_once() -> None:
+    """What was listened for before it is not given back on top."""
+    called = (Activated("okay_nabu"), AnnouncementDue("tea"), Activated("okay_nabu"))
+    now, commands = play("wake_word", *called, ListeningLapsed())
+    assert now.state is State.IDLE
+    assert commands[-1] == Chime("nothing")

@@ -144,3 +144,21 @@ def test_button_mode_needs_a_button(tmp_path: Path) -> None:
     assert "gpio.button.pin" in problems_of(path)["activation.mode"]
     path.write_text('[activation]\nmode = "button"\n[gpio.button]\npin = 23\n')
     assert load_config(path, {}).activation.mode == "button"
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        ({"EDGE_AGENT_ENDPOINT__SHORTEST_S": "2"}, "shortest_s (2.0) must not be more than longest_s (1.0)"),
+        ({"EDGE_AGENT_ENDPOINT__COMPLETE_S": "2"}, "complete_s (2.0) must not be more than unfinished_s (1.2)"),
+        ({"EDGE_AGENT_RECORDER__TURNS": "0", "EDGE_AGENT_RECORDER__AUDIO_TURNS": "5"}, "raise turns"),
+        ({"EDGE_AGENT_TIMERS__REPEAT_S": "100"}, "repeat_s must not be longer"),
+        ({"EDGE_AGENT_INTERRUPTION__IGNORED": '["mhm", " "]'}, "leave the empty one out"),
+    ],
+)
+def test_values_that_contradict_each_other_are_one_error(variables: dict[str, str], part: str) -> None:
+    """It names the keys, and nothing starts with half of what was meant."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, variables)
+    (problem,) = caught.value.problems
+    assert part in problem.message

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
 
 _LONGEST_QUESTION_S = 3.0
-_QUESTION_FOLDERS = ("cards", "home", "coffee")
-"""Those first whose words a small model knows: what it does not know it decodes into garbage, at twice the time."""
+_QUESTION_FOLDERS = (("cards", "home"), ("coffee",))
+"""Those first whose words a small model knows, again and again; what it does not know it decodes into garbage, at twice
+the time, and differently each time it is asked."""
 _RECORDED_COMMANDS = (
     "home/what_time_is_it.wav",
     "home/whats_the_date_today.wav",
@@ -66,13 +67,13 @@ def questions(config: Config, speech: Path | None, directory: Path, most: int) -
     if speech is None:
         return rendered(config, QUESTIONS[:most], directory, "question")
     clips = []
-    for folder in _QUESTION_FOLDERS:
-        for path in sorted((speech / folder).glob("*.wav")):
-            clip = read_clip(speech, f"{folder}/{path.name}")
+    for folders in _QUESTION_FOLDERS:
+        for name in [f"{folder}/{path.name}" for folder in folders for path in sorted((speech / folder).glob("*.wav"))]:
+            clip = read_clip(speech, name)
             if clip.ends_s - clip.begins_s <= _LONGEST_QUESTION_S:
                 clips.append(clip)
-            if len(clips) >= most:
-                return clips
+        if clips:
+            return clips[:most]
     return clips or rendered(config, QUESTIONS[:most], directory, "question")
 
 

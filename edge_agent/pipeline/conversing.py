@@ -109,6 +109,8 @@ async def _answer(runner: Runner, turn: Turn, heard: Heard) -> Invitation:
         turn.reply = foreseen
         turn.note("speculation", foreseen.began_at, turn.now(), "kept")
     else:
+        if foreseen is not None:
+            foreseen.discard()  # it has the model and the voice, which this one needs now
         turn.reply = _begin(runner, turn, answer)
     outcome = answer.outcome or Outcome()
     try:

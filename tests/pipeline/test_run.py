@@ -34,6 +34,7 @@ from edge_agent.pipeline.report import TurnReport
 from edge_agent.pipeline.run import Runner
 from edge_agent.pipeline.stages import Stages
 from edge_agent.pipeline.turn import Conversation, Mode
+from edge_agent.reason.llm import ChatMessage
 from edge_agent.runtime.pool import Pool
 from edge_agent.runtime.pools import Station
 
@@ -389,3 +390,41 @@ async def test_words_that_come_out_while_the_pause_goes_on_are_considered_too() 
     assert responder.understood[0] == "tell"
     assert responder.understood[-1] == "tell me"
     assert recognizer.samples == [round(turn.endpoint.decided_s * 16000)] if turn.endpoint else False
+
+
+async def test_a_speculation_on_other_words_gives_way_at_once() -> None:
+    """The final words are others: what was begun on the preview is stopped before the right answer needs the voice."""
+    closed: list[str] = []
+
+    class Misheard(ScriptedRecognizer):
+        def preview(self) -> Transcript:
+            return Transcript("tell be", final=False)
+
+        def accept(self, chunk: AudioChunk) -> Transcript | None:
+            super().accept(chunk)
+            return None
+
+    class Endless(ScriptedResponder):
+        def foresee(self, understanding: Understanding) -> Answer | None:
+            async def produce(how: Chunked) -> AsyncGenerator[str, None]:
+                try:
+                    while True:
+                        yield "wrong."
+                finally:
+                    closed.append(understanding.text)
+
+            return Answer("llm", produce, understanding.text, chat=(ChatMessage("user", understanding.text),))
+
+        def answer(self, understanding: Understanding, foreseen: Answer | None = None) -> Answer:
+            return self._make(["right."], understanding)
+
+        def remember(self, report: TurnReport, heard: str, *, call: str = "") -> None:
+            closed.append("the right answer was heard")
+
+    async with scene(Misheard(*heard("tell me")), Endless()) as it:
+        await it.hear(UTTERANCE)
+        (turn,) = it.notebook.turns
+        assert (turn.heard, turn.reply_heard) == ("tell me", "right.")
+        assert closed == ["tell be", "the right answer was heard"]
+        played = b"".join(chunk.pcm for chunk in it.speaker.played)
+        assert played == len("right.").to_bytes(2, "little") * 1600

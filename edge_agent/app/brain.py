@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from edge_agent.app.core import Core
     from edge_agent.app.places import Places
     from edge_agent.config.schema import Config
-    from edge_agent.pipeline.respond import Cutter, EventPublisher
+    from edge_agent.pipeline.respond import EventPublisher
     from edge_agent.reason.actions import Reply
     from edge_agent.reason.llm import LanguageModel
     from edge_agent.reason.matcher import IntentMatch
     from edge_agent.reason.ports import Clock, Volume
+    from edge_agent.reason.sentences import Cutter
     from edge_agent.reason.templates import IntentSet
     from edge_agent.runtime.scheduled import Handle
 

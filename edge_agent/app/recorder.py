@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent.audio import SAMPLE_BYTES, AudioChunk
 from edge_agent.pipeline.observer import SilentObserver
+from edge_agent.pipeline.timeline import MOST_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ _TEXT_CHARS = 500
 """Of what was heard, of a reply and of a slot's value; longer ones end in an ellipsis."""
 _REASON_CHARS = 160
 """Of a reason, a mark's detail and a fault."""
-_MOST_MARKS = 64
 _MOST_SLOTS = 16
 _MOST_FAULTS = 8
 _MOST_AUDIO_S = 62.0
@@ -184,9 +184,9 @@ def _plain(report: TurnReport) -> dict[str, Any]:
         "endpoint": endpoint and {**plain["endpoint"], "why": _cut(endpoint.why, _REASON_CHARS)},
         "timeline": [
             {name: _cut(value, _REASON_CHARS) for name, value in mark.as_json().items()}
-            for mark in report.timeline.marks[:_MOST_MARKS]
+            for mark in report.timeline.marks[:MOST_MARKS]
         ],
-        "marks_left_out": report.timeline.left_out + max(0, len(report.timeline.marks) - _MOST_MARKS),
+        "marks_left_out": report.timeline.left_out + max(0, len(report.timeline.marks) - MOST_MARKS),
     }
 
 

@@ -8,7 +8,7 @@ import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edge_agent.app.build import build_recognizer, build_synthesizer, build_wake
 from edge_agent.hear.noise import NoiseAwareVad
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from edge_agent.reason.matcher import IntentMatch
     from edge_agent.reason.templates import IntentSet
     from edge_agent.runtime.scheduled import Handle
+    from edge_agent.speak.earcons import Earcon
     from edge_agent.speak.sink import AudioSink
     from edge_agent.speak.tts import SpeechSynthesizer
 
@@ -186,7 +187,7 @@ async def open_voice(
         )
 
 
-async def _chime(mouth: Mouth, name: Literal["listening", "nothing", "failed", "alert"], *, audible: bool) -> None:
+async def _chime(mouth: Mouth, name: Earcon, *, audible: bool) -> None:
     # What rings has to be heard, whatever is thought of tones.
     if audible or name == "alert":
         await mouth.play(earcon(name))

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from edge_agent.engines.llama_text import AnswerText
+from edge_agent.reason.llm import CALL_OPENING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from edge_agent.engines.llama_sampler import GrammarSampler
     from edge_agent.engines.llama_session import LlamaSession
-
-CALL_OPENING = "{"
-"""An answer that begins so is a call."""
 
 
 class AnswerDecoder:

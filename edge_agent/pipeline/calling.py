@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge_agent.errors import ToolCallError
 from edge_agent.reason.actions import Control, Reply
+from edge_agent.reason.llm import CALL_OPENING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -87,7 +88,7 @@ class CallCollector:
         """Take a delta; return what of it is text to speak."""
         if not self._decided and delta.strip():
             self._decided = True
-            if delta.lstrip().startswith("{"):
+            if delta.lstrip().startswith(CALL_OPENING):
                 self.call = delta.lstrip()
                 return ""
         if self.call:

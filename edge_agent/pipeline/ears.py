@@ -125,7 +125,7 @@ class Ears:
                 if resting is not was_resting:
                     was_resting = resting
                     source.rest(resting=resting)
-                if patient and self._runner.state in {State.THINKING, State.SPEAKING}:
+                if patient and self._runner.state in _ANSWERING:
                     await self._runner.rested()
         await self._pass_on(self._cutter.end(EndpointReason.END_OF_INPUT))
         await self._runner.rested()

@@ -48,12 +48,10 @@ class Heard:
 
     Attributes:
         foreseen: The answer that was begun in the pause; None where there is none.
-        previewed: The pause's preview was the final transcript; else the reply may have been begun to other words.
     """
 
     understanding: Understanding
     foreseen: PendingReply | None
-    previewed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +155,14 @@ class Utterance:
                     elif await self._accept(tools, self._coalesced(item)) and understanding is not None:
                         # The last words come out of the recognizer while the pause goes on already.
                         understanding, pending = await self._reconsider(tools, mark, pending)
-                previewed = understanding is not None and understanding.transcript.final
-                if understanding is None or not previewed:
+                if understanding is None or not understanding.transcript.final:
                     began_at = tools.now()
                     transcript: Transcript = await call(
                         tools.recognizer.finish, kind="asr.finish", priority=Priority.HIGH
                     )
                     tools.note("asr.finish", began_at, tools.now(), _reading(transcript))
                     understanding = await tools.reasoner.understand(transcript, before=tools.before())
-            return Heard(understanding, pending, previewed)
+            return Heard(understanding, pending)
         finally:
             self._is_considered.close()
 

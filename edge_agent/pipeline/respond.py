@@ -13,6 +13,7 @@ from edge_agent.events import Completeness
 from edge_agent.pipeline.answering import Answer, Outcome, Understanding
 from edge_agent.pipeline.calling import CallCollector
 from edge_agent.reason.actions import Control
+from edge_agent.reason.ask import ANSWERS
 from edge_agent.reason.sentences import ClauseCutter, SentenceCutter
 from edge_agent.runtime.pool import Priority
 from edge_agent.runtime.pressure import Rung, allowance
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edge_agent.reason.history import History
     from edge_agent.reason.llm import ChatMessage, LanguageModel
     from edge_agent.reason.matcher import IntentMatch, IntentMatcher
+    from edge_agent.reason.sentences import Cutter
     from edge_agent.runtime.pools import Station
 
 _log = logging.getLogger(__name__)
@@ -40,22 +42,8 @@ _DELTAS_AHEAD = 16
 _MATCH_S = 10.0
 _ANSWER_S = 600.0
 """The longest that an answer may take, being spoken included, since the model waits for the voice."""
-_ANSWERING_INTENTS = frozenset({"GiveDuration", "GiveTime"})
-"""Nothing by themselves: they give what was asked for."""
 _QUESTION_S = 30.0
 """How long the answer to a question is waited for, where nothing else ends that: nobody knows later what was asked."""
-
-
-class Cutter(Protocol):
-    """Turns deltas into pieces to speak."""
-
-    def feed(self, delta: str) -> list[str]:
-        """Take more text; return the pieces that it completes."""
-        ...
-
-    def flush(self) -> list[str]:
-        """Return what is left, for the text has ended."""
-        ...
 
 
 class EventPublisher(Protocol):
@@ -240,7 +228,7 @@ class Responder:
     def _completed(self, match: IntentMatch, asked: _Question | None = None) -> IntentMatch:
         """Make of the answer to a question the intent that was asked about."""
         question = asked or self._question
-        if match.intent not in _ANSWERING_INTENTS or question is None:
+        if match.intent not in ANSWERS or question is None:
             return match
         return replace(match, intent=question.ask.intent, slots=question.ask.answered(match.slots))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from edge_agent.errors import EdgeAgentError
+from edge_agent.pipeline.chimes import Chimes
 from edge_agent.pipeline.commands import (
     Announce,
     CancelTurn,
@@ -56,8 +57,6 @@ _GOES_ON_S = 1.5
 was heard."""
 _PRE_ROLL_S = 0.3
 """About what an utterance holds from before its onset."""
-_CHIMES = 2
-"""Tones that may wait; more would only be late."""
 
 
 class Runner:
@@ -81,7 +80,7 @@ class Runner:
         self._turns: dict[int, Turn] = {}
         self._latest: Turn | None = None
         self._tasks = TrackedTasks(self.metrics)
-        self._chimes = 0
+        self._chimes = Chimes(stages.chime, self._tasks, self.metrics)
         self._resting = asyncio.Event()
         self._resting.set()
         self._closing = False
@@ -236,33 +235,11 @@ class Runner:
             case CancelTurn(turn_id, reason):
                 self._cancel(turn_id, reason)
             case Chime(name):
-                self.chime(name)
+                self._chimes.play(name)
             case ResetHearing():
                 self.on_reset_hearing()
             case ShowState(state, muted):
                 self.observer.state_changed(state, muted=muted)
-
-    def chime(self, name: Literal["listening", "nothing", "failed", "alert"]) -> None:
-        """Play a tone beside everything else; dropped where several wait already."""
-        if self.stages.chime is None or self._chimes >= _CHIMES:
-            return
-        self._chimes += 1
-        playing = self._tasks.create_task(self._play(name), name="chime")
-        playing.add_done_callback(lambda _: self._chimed())
-
-    async def _play(self, name: Literal["listening", "nothing", "failed", "alert"]) -> None:
-        if self.stages.chime is None:
-            return
-
-        async def play() -> None:
-            if self.stages.chime is not None:
-                await self.stages.chime(name)
-
-        if (error := await run_isolated(play(), "chime.play", self.metrics)) is not None:
-            _log.warning("a tone could not be played: %s", error)
-
-    def _chimed(self) -> None:
-        self._chimes -= 1
 
     def gone_on_with(self, turn: Turn) -> str:
         """Return what was said just before `turn` and had no effect yet: it may go on with that; else nothing."""
@@ -369,4 +346,4 @@ class Runner:
         turn.failed = True
         turn.note_now("fault", message)
         self.observer.fault(message)
-        self.chime("failed")
+        self._chimes.play("failed")

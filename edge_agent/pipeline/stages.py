@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edge_agent.pipeline.reply import nothing_to_keep
+from edge_agent.pipeline.timeline import MOST_MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.speaking import Player, SpokenPhrases
     from edge_agent.runtime.channel import ChannelStatistics
     from edge_agent.runtime.pools import Station
+    from edge_agent.speak.earcons import Earcon
     from edge_agent.speak.sink import AudioSink
     from edge_agent.speak.tts import SpeechSynthesizer
 
-_MOST_NOTES = 64
 STOPPING = frozenset({"Stop", "NeverMind"})
 """Intents that silence the agent."""
 
@@ -57,7 +58,7 @@ class Stages:
     tts: Station
     open_speaker: Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]
     phrases: SpokenPhrases | None = None
-    chime: Callable[[Literal["listening", "nothing", "failed", "alert"]], Awaitable[None]] | None = None
+    chime: Callable[[Earcon], Coroutine[object, object, None]] | None = None
     recent_level: Callable[[float], float] = lambda _: 0.0
     interrupts: Callable[[Understanding, float], Understanding | None] = _meant_for_us
     believes: Callable[[Understanding], Understanding] = lambda understanding: understanding
@@ -83,7 +84,6 @@ class Turn:
     clock: TurnClock
     utterance: Utterance
     older: Turn | None = None
-    onset_at: float = 0.0
     task: asyncio.Task[None] | None = None
     sink: AudioSink | None = None
     gate: Gate | None = None
@@ -106,9 +106,11 @@ class Turn:
         return self.report.turn
 
     def note(self, stage: str, began_at: float, ended_at: float | None = None, detail: str = "") -> None:
-        """Remember what happened, at moments of the clock `now`; the first 64 are kept."""
-        if len(self.notes) < _MOST_NOTES:
+        """Remember what happened, at moments of the clock `now`; as much as a timeline holds, the rest is counted."""
+        if len(self.notes) < MOST_MARKS:
             self.notes.append((stage, began_at, ended_at, detail))
+        else:
+            self.report.timeline.left_out += 1
 
     def note_now(self, stage: str, detail: str) -> None:
         """Remember what happens at this moment."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-_MOST_MARKS = 64
+MOST_MARKS = 64
 """A turn has a dozen; one that is interrupted again and again must not grow without end."""
 
 
@@ -44,7 +44,7 @@ class Timeline:
 
     def mark(self, stage: str, at_s: float, until_s: float | None = None, detail: str = "") -> None:
         """Add one."""
-        if len(self.marks) < _MOST_MARKS:
+        if len(self.marks) < MOST_MARKS:
             self.marks.append(Mark(stage, at_s, until_s, detail))
         else:
             self.left_out += 1

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+CALL_OPENING = "{"
+"""What every tool call begins with, and no sentence that is spoken."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from typing import Protocol
 
 LIMIT = 200
 """Characters after which a sentence is cut at its last comma or space: a synthesizer renders a sentence as a whole, so
@@ -45,6 +46,18 @@ class _End(Enum):
     IF_NEXT_STARTS_ONE = auto()
     IF_NEXT_IS_NO_FIGURE = auto()
     NEVER = auto()
+
+
+class Cutter(Protocol):
+    """Turns deltas into pieces to speak."""
+
+    def feed(self, delta: str) -> list[str]:
+        """Take more text; return the pieces that it completes."""
+        ...
+
+    def flush(self) -> list[str]:
+        """Return what is left, for the text has ended."""
+        ...
 
 
 class SentenceCutter:

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from edge_agent.errors import ToolCallError
+from edge_agent.reason.llm import CALL_OPENING
 from edge_agent.reason.matcher import IntentMatch
 from edge_agent.reason.tool_forms import TooManyFormsError, forms_of
 from edge_agent.reason.tool_grammar import write_grammar
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-CALL_OPENING = "{"
-"""What every call begins with, and no sentence that is spoken."""
 _TOOL = "tool"
 _CONVERSATIONAL = frozenset(("Stop", "NeverMind", "Repeat", "Help"))
 """What only makes sense from a person to the agent."""

@@ -414,3 +414,12 @@ class Notebook(SilentObserver):
 def heard(*texts: str) -> list[Transcript]:
     """Return certain transcripts."""
     return [Transcript(text, confidence=0.9, in_grammar=True) for text in texts]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop run until `condition()` holds; bounded."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came about")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from doubles import Notebook, ScriptedModel, said
+from doubles import Notebook, ScriptedModel, said, until
 
 from edge_agent.app.brain import RememberedVolume, open_brain
 from edge_agent.app.core import open_core
@@ -48,13 +48,6 @@ async def test_memory_is_given_back_and_the_model_comes_back(
     model, notebook, warmed = LoadedModel(), Notebook(), list[bool]()
     monkeypatch.setattr("edge_agent.app.brain.build_model", lambda *_: cast("Any", model))
     places = Places(models=tmp_path, cache=tmp_path, state=tmp_path)
-
-    async def until(condition: object) -> None:
-        for _ in range(2000):
-            if condition():  # type: ignore[operator]
-                return
-            await asyncio.sleep(0.001)
-        raise AssertionError("it never came about")
 
     async with open_core(Config()) as core, open_brain(Config(), places, core, volume=RememberedVolume(50)) as brain:
         await brain.loaded()

@@ -19,6 +19,7 @@ from doubles import (
     ScriptedResponder,
     heard,
     lend,
+    until,
 )
 
 from edge_agent.audio import AudioChunk
@@ -80,15 +81,6 @@ async def scene(
         await asr.close()
         await tts.close()
     assert asyncio.all_tasks() == before
-
-
-async def until(condition: object) -> None:
-    """Let the loop run until `condition()` holds; bounded."""
-    for _ in range(2000):
-        if condition():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never came about")
 
 
 async def test_a_recording_becomes_an_answered_turn() -> None:

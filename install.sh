@@ -278,11 +278,29 @@ make_environment() {
 }
 
 stamp() { # EXTRA: what an installation of it depends on
-  { "$venv/bin/python" -VV; echo "$root $1"; cat "$root/pyproject.toml"; } | sha256sum
+  { "$venv/bin/python" -VV; echo "$root $1"; cat "$root/pyproject.toml"; if [[ $1 == "${llm_extras[0]}" ]]; then processor; fi; } | sha256sum
+}
+
+processor() { # what llama.cpp is compiled for: a card may be moved to another board
+  { grep -m1 -E '^(flags|Features)' /proc/cpuinfo; echo "${CMAKE_ARGS:-}"; configure_llama /dev/stdout; } | sha256sum | cut -c-12
+}
+
+configure_llama() { # FILE: writes what CMake reads before it configures llama.cpp
+  # Python needs neither llama.cpp's image models nor the library of its command line tools: two thirds of the work.
+  # AMX needs the kernel's leave and, in a virtual machine, the hypervisor's. Seen: both say that it is there, and its
+  # first instruction ends the process.
+  cat >"$1" <<'END'
+set(LLAMA_BUILD_COMMON OFF)
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag(-mno-amx-tile HAS_AMX)
+if(HAS_AMX)
+  add_compile_options(-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+endif()
+END
 }
 
 install_extras() { # EXTRA...: status 0 done, 1 failed; sets `outcome`
-  local extra missing=() listed
+  local extra missing=() listed cache=() kept
   for extra in "$@"; do
     if [[ $(cat "$venv/.installed/$extra" 2>/dev/null) != "$(stamp "$extra")" ]]; then missing+=("$extra"); fi
   done
@@ -293,15 +311,22 @@ install_extras() { # EXTRA...: status 0 done, 1 failed; sets `outcome`
   listed=$(IFS=,; echo "${missing[*]}")
   # A board's /tmp may be a small RAM disk; compiling needs room.
   rm -rf "$build/tmp" && mkdir -p "$build/tmp" "$venv/.installed"
-  # Python needs neither llama.cpp's image models nor the library of its command line tools: two thirds of the work.
-  echo 'set(LLAMA_BUILD_COMMON OFF)' >"$build/llama.cmake"
+  configure_llama "$build/llama.cmake"
+  if [[ $1 == "${llm_extras[0]}" ]]; then
+    # pip takes wheels for the same whatever processor they were compiled for.
+    if kept=$("$venv/bin/pip" cache dir 2>/dev/null); then cache=(--cache-dir "$kept/edge-agent-$(processor)"); fi
+    if [[ $(cat "$venv/.installed/processor" 2>/dev/null) != "$(processor)" ]]; then
+      quietly "$venv/bin/pip" uninstall --yes llama-cpp-python || return 1
+    fi
+  fi
   # PYPI=1 is lgpio's own switch: compile the C library that it carries, which Debian has not.
   PYPI=1 TMPDIR=$build/tmp CMAKE_BUILD_PARALLEL_LEVEL=$jobs \
     CMAKE_ARGS="-DLLAVA_BUILD=OFF '-DCMAKE_PROJECT_llama_cpp_INCLUDE=$build/llama.cmake' ${CMAKE_ARGS:-}" \
-    quietly "$venv/bin/pip" install --verbose --disable-pip-version-check --use-pep517 --editable "${root}[$listed]" || return 1
+    quietly "$venv/bin/pip" install "${cache[@]}" --verbose --disable-pip-version-check --use-pep517 --editable "${root}[$listed]" || return 1
   rm -rf "$build/tmp"
   sync -f "$venv"
   rm -f "$venv/.unfinished"
+  if [[ $1 == "${llm_extras[0]}" ]]; then processor >"$venv/.installed/processor"; fi
   for extra in "${missing[@]}"; do stamp "$extra" >"$venv/.installed/$extra"; done
   outcome=installed
 }

@@ -99,7 +99,7 @@ class ScriptedRecognizer:
         self.samples[-1] += chunk.samples
         return Transcript(f"{self.samples[-1]} samples", final=False)
 
-    def preview(self) -> Transcript:
+    def preview(self, *, thorough: bool = False) -> Transcript:
         """Count; hear what the next `finish` will, nothing where the script is over."""
         self.previews += 1
         outcome = self._script[0] if self._script else Transcript("")

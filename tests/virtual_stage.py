@@ -304,7 +304,7 @@ class MindReader:
         self._words = words[-1] if words else ""
         return replace(self.finish(), final=False)
 
-    def preview(self) -> Transcript:
+    def preview(self, *, thorough: bool = False) -> Transcript:
         """As `finish`."""
         return self.finish()
 

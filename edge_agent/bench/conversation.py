@@ -23,6 +23,7 @@ from edge_agent.bench.conversation_turns import (
     waterfall,
 )
 from edge_agent.bench.extras import need
+from edge_agent.bench.pause_speech import begins_in_voice
 from edge_agent.bench.result import Findings
 from edge_agent.config.audio import OutputConfig
 
@@ -138,7 +139,7 @@ async def measure(
         await _measure_turns(findings, setting, size, parts, progress)
         shortest = sorted(setting.questions, key=_length_s)
         if "barge_in" in parts:
-            some = shortest[:_INTERRUPTING]
+            some = [clip for clip in shortest if begins_in_voice(clip)][:_INTERRUPTING]
             await conversation_barge.measure(findings, setting.free, some, size.interruptions, progress)
         if "soak" in parts:
             known = sorted(setting.commands, key=_length_s)[:_SOAKED]

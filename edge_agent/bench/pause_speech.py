@@ -30,6 +30,8 @@ _CLICK_S, _ALONE_S = 0.1, 0.3
 """What is shorter, with nothing so near, is a click; the last consonant of a word has the rest of it near."""
 _FLOOR_PERCENTILE, _LOUD_PERCENTILE = 10, 97
 _PAUSE_EDGE_S = 0.01
+_ONSET_S, _ONSET_DB = 0.3, 6.0
+"""A voice comes within 6 dB of its mean loudness so soon; a breath is 10 dB below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,13 @@ def read_clip(directory: Path, name: str) -> Clip:
         room,
         float(np.sqrt(np.mean(10 ** (voice_db / 10)))),
     )
+
+
+def begins_in_voice(clip: Clip) -> bool:
+    """Tell whether there is a voice from `begins_s` on; before some there is a breath, which is no onset of speech."""
+    at = round(clip.begins_s * HEAR_RATE_HZ)
+    first = _levels_db(clip.samples[at : at + round(_ONSET_S * HEAR_RATE_HZ)])
+    return bool(first.max() > 20 * np.log10(clip.voice_rms) - _ONSET_DB)
 
 
 def with_pause(clip: Clip, pause_s: float, rng: np.random.Generator) -> Clip:

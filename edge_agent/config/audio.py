@@ -182,9 +182,9 @@ class InterruptionConfig(Section):
         description="Each with those before it. nothing: an answer is given to its end; button; wake_word: in that "
         "mode; stop_word: a sentence of the intent Stop; speech: whatever is said.",
     )
-    onset_s: float = Field(0.14, gt=0, le=2, description="Speech needed within twice that time to pause the answer.")
+    onset_s: float = Field(0.08, gt=0, le=2, description="Speech needed within twice that time to pause the answer.")
     margin_db: float = Field(
-        9.0, ge=0, le=40, description="How much louder than the expected echo of the answer a voice must be."
+        6.0, ge=0, le=40, description="How much louder than the expected echo of the answer a voice must be."
     )
     ignored: tuple[str, ...] | None = Field(
         None, description="Sounds of a listener, after which the answer goes on; unset: the language's own, as `mhm`."

@@ -124,7 +124,7 @@ class PocketSphinxRecognizer:
             text = self._answer(Kind.PARTIAL, _ACCEPT_TIMEOUT_S + _SLOWEST_FACTOR * chunk.duration_s)["text"]
         return None if text is None else Transcript(text=text, in_grammar=self._grammar is not None, final=False)
 
-    def preview(self) -> Transcript:
+    def preview(self, *, thorough: bool = False) -> Transcript:
         """Wait for the child's readings of the audio so far and weigh them.
 
         It takes as long as `finish`, which answers at once if it comes next.

@@ -37,6 +37,8 @@ _MOST_SENTENCES = 4_000
 _PARTIAL_EVERY_S = 0.1
 _CATCH_UP = 5
 """Times the duration of a chunk that `accept` decodes, where a preview left it behind."""
+_DECODED_AGAIN_S = 6.0
+"""In free dictation; a board that decodes at a third of real time is behind for two seconds then."""
 _STEP_BYTES = HEAR_RATE_HZ
 """Half a second: so much is decoded between two looks at whether to stop."""
 _SURE_CONFIDENCE = 0.85
@@ -150,22 +152,23 @@ class VoskRecognizer:
         self._partial = text
         return Transcript(text, in_grammar=self._closed is not None, final=False)
 
-    def preview(self) -> Transcript:
+    def preview(self, *, thorough: bool = False) -> Transcript:
         """Closed, end the utterance for Vosk, which can't go on from there, and keep its audio in case it does.
 
         In free dictation, where decoding all of it again would cost more than it gains, return the words so far, which
-        are not yet final.
+        are not yet final; `thorough`, only where it is longer than 6 s. In one turn of six they were not the final
+        ones (30 recorded questions, the small English test model).
 
         Raises:
             RecognitionError: The model is not loaded or Vosk failed.
         """
         decoder = self._listening()
         with self._call.running():
-            if self._closed is None:
-                self._catch_up(decoder)
-                words = [*(word.text for word in self._heard), *decoder.unfinished()]
-                return Transcript(_spoken(words), final=False)
             if self._previewed is None:
+                if self._closed is None and not (thorough and self._is_short()):
+                    self._catch_up(decoder)
+                    words = [*(word.text for word in self._heard), *decoder.unfinished()]
+                    return Transcript(_spoken(words), final=False)
                 self._previewed = self._final(decoder)
             return self._previewed
 
@@ -232,6 +235,9 @@ class VoskRecognizer:
         self._has_ended = True
         words = [*self._heard, *decoder.end()]
         return self._judge(words) if self._closed is not None else self._transcript(words, in_grammar=None)
+
+    def _is_short(self) -> bool:
+        return sum(map(len, self._chunks)) <= _DECODED_AGAIN_S * 2 * HEAR_RATE_HZ
 
     def _probed(self) -> str | None:
         self._probes = True

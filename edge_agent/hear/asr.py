@@ -48,11 +48,16 @@ class SpeechRecognizer(Protocol):
         """
         ...
 
-    def preview(self) -> Transcript:
+    def preview(self, *, thorough: bool = False) -> Transcript:
         """Return what `finish` would if the utterance ended here, or, not `final`, probably would; it can go on.
 
-        Called in a pause, of which no audio follows until somebody speaks again or `finish` or `start` comes. Where
-        somebody does, the partials and the final transcript are those that there would have been without it.
+        Called in a pause. After a `final` one no audio follows until somebody speaks again or `finish` or `start`
+        comes. Where somebody does, the partials and the final transcript are those that there would have been without
+        it.
+
+        Args:
+            thorough: The pause is long already, and probably the end: find out for certain, even where going on will
+                then cost more. It may still be not `final`, where that would be too much.
 
         Raises:
             RecognitionError: The engine broke; the next `start` tries to revive it.

@@ -24,6 +24,10 @@ _UTTERANCE_FRAMES = 100
 """Frames (2 s) between the ears and the recognizer; beyond it the ears wait, and the microphone's channel drops."""
 _COALESCED_FRAMES = 10
 """Frames handed to the recognizer at once where several wait: fewer trips to its thread, still prompt to cancel."""
+_THOROUGH_S = 0.18
+"""Pause, of which `PauseMark` has told, after which a reading that is not final is made so: 0.3 s of silence in all, as
+there are none between the words of a sentence that is said without a break, and so well before the endpoint that an
+answer begun with other words than the right ones can still be begun anew."""
 _ASR_S = 20.0
 """The longest that recognition may take over one call, waiting included; PocketSphinx's final pass over the longest
 utterance takes two on a slow board. Beyond it the engine hangs, and its turn is given up."""
@@ -137,9 +141,10 @@ class Utterance:
                 understanding: Understanding | None = None
                 mark = PauseMark(began=False, at_s=0.0, number=0)
                 held: list[AudioChunk] = []
+                silence_s = 0.0
                 async for item in self._items:
                     if isinstance(item, PauseMark):
-                        mark = item
+                        mark, silence_s = item, 0.0
                         if item.began:
                             guess = await self._guess(tools)
                             understanding = await self._consider(tools)
@@ -152,9 +157,18 @@ class Utterance:
                             held.clear()
                     elif understanding is not None and understanding.transcript.final:
                         held.append(item)  # silence after a preview; the recognizer gets it if somebody goes on
-                    elif await self._accept(tools, self._coalesced(item)) and understanding is not None:
-                        # The last words come out of the recognizer while the pause goes on already.
-                        understanding, pending = await self._reconsider(tools, mark, pending)
+                    else:
+                        chunk = self._coalesced(item)
+                        is_other = await self._accept(tools, chunk)
+                        if understanding is None:
+                            continue
+                        was_short = silence_s < _THOROUGH_S
+                        silence_s += chunk.duration_s
+                        sure = await self._make_sure(tools) if was_short and silence_s >= _THOROUGH_S else None
+                        if sure is not None or is_other:
+                            # The last words come out of the recognizer while the pause goes on already.
+                            words = sure or self._partial or Transcript("", final=False)
+                            understanding, pending = await self._reconsider(tools, mark, pending, words)
                 if understanding is None or not understanding.transcript.final:
                     began_at = tools.now()
                     transcript: Transcript = await call(
@@ -185,13 +199,7 @@ class Utterance:
 
     async def _consider(self, tools: HearingTools) -> Understanding:
         began_at = tools.now()
-        transcript = await tools.asr.run(
-            tools.recognizer.preview,
-            kind="asr.preview",
-            priority=Priority.HIGH,
-            timeout_s=_ASR_S,
-            stop=tools.recognizer.stop,
-        )
+        transcript = await self._preview(tools, thorough=False)
         previewed_at = tools.now()
         tools.note("asr.preview", began_at, previewed_at, _reading(transcript))
         understanding = await tools.reasoner.understand(transcript, before=tools.before())
@@ -201,10 +209,26 @@ class Utterance:
         self._is_considered.offer(ended_at - began_at)
         return understanding
 
+    async def _preview(self, tools: HearingTools, *, thorough: bool) -> Transcript:
+        transcript: Transcript = await tools.asr.run(
+            partial(tools.recognizer.preview, thorough=thorough),
+            kind="asr.preview",
+            priority=Priority.HIGH,
+            timeout_s=_ASR_S,
+            stop=tools.recognizer.stop,
+        )
+        return transcript
+
+    async def _make_sure(self, tools: HearingTools) -> Transcript | None:
+        """Find out the final transcript, should the pause be the end; None where that would be too much."""
+        began_at = tools.now()
+        transcript = await self._preview(tools, thorough=True)
+        tools.note("asr.preview", began_at, tools.now(), _reading(transcript))
+        return transcript if transcript.final else None
+
     async def _reconsider(
-        self, tools: HearingTools, mark: PauseMark, pending: PendingReply | None
+        self, tools: HearingTools, mark: PauseMark, pending: PendingReply | None, transcript: Transcript
     ) -> tuple[Understanding, PendingReply | None]:
-        transcript = self._partial or Transcript("", final=False)
         began_at = tools.now()
         understanding = await tools.reasoner.understand(transcript, before=tools.before())
         tools.note("understand", began_at, tools.now(), f"now {transcript.text!r}, {understanding.completeness}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_agent.audio import FRAME_S, FRAME_SAMPLES, HEAR_RATE_HZ
-from edge_agent.bench.pause_speech import TAIL_S, pink_noise, read_clip, with_noise, with_pause
+from edge_agent.bench.pause_speech import TAIL_S, begins_in_voice, pink_noise, read_clip, with_noise, with_pause
 from edge_agent.errors import AudioFileError
 
 if TYPE_CHECKING:
@@ -48,6 +48,15 @@ def test_the_true_end_is_that_of_the_voice(speech: Path) -> None:
     assert clip.begins_s == pytest.approx(LEAD_S + 0.5, abs=0.04)
     assert clip.ends_s == pytest.approx(LEAD_S + 0.5 + 1.56, abs=0.04)
     assert len(clip.samples) == round((LEAD_S + 3.5 + TAIL_S) * HEAR_RATE_HZ)
+
+
+def test_a_breath_is_no_beginning_of_speech(speech: Path, tmp_path: Path) -> None:
+    """A recording in which 0.4 s of something 18 dB softer than the voice come first is told apart."""
+    write(tmp_path / "breath.wav", noise((0.5, 20), (0.4, 47), (0.6, 65), (0.8, 20)))
+    breath, words = read_clip(tmp_path, "breath.wav"), read_clip(speech, "words.wav")
+    assert breath.begins_s == pytest.approx(LEAD_S + 0.5, abs=0.04)
+    assert not begins_in_voice(breath)
+    assert begins_in_voice(words)
 
 
 def test_the_room_goes_on_around_the_recording(speech: Path) -> None:

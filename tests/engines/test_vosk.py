@@ -214,6 +214,32 @@ def test_a_preview_changes_nothing_later(
         assert not preview.final or same(finished, preview)
 
 
+def test_a_thorough_preview_of_free_dictation_is_final(recognizer: VoskRecognizer, speech_dir: Path) -> None:
+    """It is what finishing there gives, and changes nothing later; of long dictation it stays a guess."""
+    recognizer.load(None)
+    clip = speech_dir / "home/this_is_a_test.wav"
+    whole, _ = hear(recognizer, clip)
+    heard = list(frames(clip))
+    recognizer.start()
+    for n, frame in enumerate(heard):
+        if n == len(heard) // 5:
+            early = recognizer.preview(thorough=True)
+        recognizer.accept(frame)
+    sure = recognizer.preview(thorough=True)
+    assert early.final
+    assert early.text != sure.text
+    assert sure.final
+    assert same(sure, whole)
+    assert recognizer.preview() is sure
+    assert recognizer.finish() is sure
+    recognizer.start()
+    for frame in heard:
+        recognizer.accept(frame)
+    for _ in range(round(6.0 / frame.duration_s)):
+        recognizer.accept(AudioChunk(bytes(len(frame.pcm)), frame.rate_hz))
+    assert not recognizer.preview(thorough=True).final
+
+
 def test_finishing_after_a_preview_decodes_nothing(
     recognizer: VoskRecognizer, speech_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

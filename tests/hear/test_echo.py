@@ -28,7 +28,7 @@ from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.facts import Activated, Interrupted, ListeningLapsed
 from edge_agent.speak.earcons import earcon
 
-MARGIN_DB = 9.0
+MARGIN_DB = InterruptionConfig().margin_db
 Samples = NDArray[np.float64]
 LEARNING_S = 0.6
 

@@ -365,7 +365,7 @@ async def test_words_that_come_out_while_the_pause_goes_on_are_considered_too() 
     class Late(ScriptedRecognizer):
         """Says the last word only when there was silence for a while."""
 
-        def preview(self) -> Transcript:
+        def preview(self, *, thorough: bool = False) -> Transcript:
             self.previews += 1
             return Transcript("tell", final=False)
 
@@ -378,10 +378,60 @@ async def test_words_that_come_out_while_the_pause_goes_on_are_considered_too() 
         await it.hear(UTTERANCE)
     (turn,) = it.notebook.turns
     assert (turn.heard, turn.reply_heard) == ("tell me", "well.")
-    assert (recognizer.previews, recognizer.finishes) == (1, 1)
+    assert (recognizer.previews, recognizer.finishes) == (2, 1), "the second one, to make sure, is not final either"
     assert responder.understood[0] == "tell"
     assert responder.understood[-1] == "tell me"
     assert recognizer.samples == [round(turn.endpoint.decided_s * 16000)] if turn.endpoint else False
+
+
+class Unsure(ScriptedRecognizer):
+    """Is sure of the last word only when it is asked to find out for certain."""
+
+    def __init__(self, *script: Transcript | Exception) -> None:
+        super().__init__(*script)
+        self.asked: list[bool] = []
+        self.asked_at_s: list[float] = []
+
+    def preview(self, *, thorough: bool = False) -> Transcript:
+        """Take the last word for another one, unless it is to be thorough."""
+        self.asked.append(thorough)
+        self.asked_at_s.append(self.samples[-1] / 16_000)
+        return super().preview() if thorough else Transcript("tell be", final=False)
+
+    def accept(self, chunk: AudioChunk) -> Transcript | None:
+        """Hear, and tell of no words meanwhile."""
+        super().accept(chunk)
+        return None
+
+
+async def test_a_long_pause_makes_sure_of_the_words_before_its_end() -> None:
+    """An answer begun with other words is begun anew in the pause already; nothing is left to find out at its end."""
+    recognizer, responder = Unsure(*heard("tell me")), ScriptedResponder(["well."], foresees=True)
+    async with scene(recognizer, responder) as it:
+        await it.hear(UTTERANCE)
+    (turn,) = it.notebook.turns
+    assert (turn.heard, turn.reply_heard) == ("tell me", "well.")
+    assert recognizer.asked == [False, True]
+    assert recognizer.finishes == 0
+    assert responder.understood == ["tell be", "tell me"]
+    previews = [mark for mark in turn.timeline.marks if mark.stage == "asr.preview"]
+    assert [mark.detail for mark in previews] == ["'tell be'", "'tell me'"]
+    assert turn.endpoint is not None
+    silence_s = recognizer.asked_at_s[-1] - turn.endpoint.speech_end_s
+    assert 0.3 <= round(silence_s, 3) < turn.endpoint.silence_s, "frames that wait together are heard together"
+
+
+async def test_going_on_after_the_words_were_made_sure_of_loses_nothing() -> None:
+    """The recognizer hears the pause and the rest; the long pause is what it is asked in, not the short one."""
+    recognizer = Unsure(*heard("tell me"))
+    async with scene(recognizer, ScriptedResponder(["well."], foresees=True)) as it:
+        await it.hear("." * 10 + "#" * 20 + "." * 10 + "#" * 20 + "." * 20 + "#" * 20 + "." * 60)
+    (turn,) = it.notebook.turns
+    assert turn.heard == "tell me"
+    assert recognizer.asked == [False, False, True, False, True]
+    assert turn.endpoint is not None
+    heard_s = recognizer.samples[-1] / 16_000
+    assert turn.endpoint.speech_end_s <= heard_s <= turn.endpoint.decided_s
 
 
 async def test_a_speculation_on_other_words_gives_way_at_once() -> None:
@@ -389,7 +439,7 @@ async def test_a_speculation_on_other_words_gives_way_at_once() -> None:
     closed: list[str] = []
 
     class Misheard(ScriptedRecognizer):
-        def preview(self) -> Transcript:
+        def preview(self, *, thorough: bool = False) -> Transcript:
             return Transcript("tell be", final=False)
 
         def accept(self, chunk: AudioChunk) -> Transcript | None:

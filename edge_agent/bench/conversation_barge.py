@@ -117,7 +117,14 @@ class _Scene:
         self.dismissed = 0
 
     async def play(self, wanted: int, progress: Progress) -> None:
-        """Interrupt `wanted` answers; three times as many are tried at the most."""
+        """Interrupt `wanted` answers; three times as many are tried at the most.
+
+        The first answer is heard to its end: an agent that has never spoken does not know its echo, and lets nobody
+        interrupt it by voice in its first 0.6 s.
+        """
+        await self._ask()
+        await self._comes(self._is_answering, _ANSWERED_S)
+        await self._comes(lambda: not self._is_answering(), _ANSWERED_S)
         for _ in range(_ATTEMPTS * wanted):
             if len(self.interruptions) >= wanted:
                 break

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edge_agent.audio import HEAR_RATE_HZ
 from edge_agent.engines.probe import probe
 from edge_agent.engines.vosk_decoder import VoskDecoder, quiet
+from edge_agent.engines.vosk_second import STEP_BYTES, SecondReading
 from edge_agent.engines.vosk_sentences import Sentences
 from edge_agent.errors import ModelError, RecognitionError
 from edge_agent.events import Transcript
@@ -39,8 +40,6 @@ _CATCH_UP = 5
 """Times the duration of a chunk that `accept` decodes, where a preview left it behind."""
 _DECODED_AGAIN_S = 6.0
 """In free dictation; a board that decodes at a third of real time is behind for two seconds then."""
-_STEP_BYTES = HEAR_RATE_HZ
-"""Half a second: so much is decoded between two looks at whether to stop."""
 _SURE_CONFIDENCE = 0.85
 _SURE_WORDS = 3
 _AGREEMENT = 0.75
@@ -56,9 +55,9 @@ class VoskRecognizer:
     """`SpeechRecognizer` on Vosk, in process; Kaldi releases the GIL while it decodes.
 
     Closed to a grammar, Vosk reads any speech as words of it, with high confidence. So a reading that is not a whole
-    sentence of the grammar, said with confidence, is compared with a free decoding of the same audio, which costs time
-    in `finish` only then. `[unk]` in the grammar, Vosk's own means, is not used: with the test model it let the lattice
-    of 3 s of other speech grow until one call took 22 s.
+    sentence of the grammar, said with confidence, is compared with a free decoding of the same audio, which is made
+    alongside where the machine is fast enough, and else costs time in `finish`. `[unk]` in the grammar, Vosk's own
+    means, is not used: with the test model it let the lattice of 3 s of other speech grow until one call took 22 s.
     """
 
     def __init__(self, config: VoskConfig, model: Path) -> None:
@@ -67,6 +66,7 @@ class VoskRecognizer:
         self._model: Any = None
         self._closed: VoskDecoder | None = None
         self._free: VoskDecoder | None = None
+        self._second: SecondReading | None = None
         self._sentences = Sentences()
         self._heard: list[Word] = []
         self._chunks: list[bytes] = []
@@ -111,6 +111,7 @@ class VoskRecognizer:
                 self._heed_stop()
                 self._free = VoskDecoder(self.name, self._recognizer())
                 self._closed = self._close_to(grammar) if grammar else None
+                self._second = SecondReading(self._free)
             except RecognitionError:
                 raise
             except Exception as error:  # vosk raises nothing more special
@@ -128,6 +129,8 @@ class VoskRecognizer:
         self._chunks.clear()
         self._previewed = None
         self._partial = ""
+        if self._second is not None:
+            self._second.restart()
 
     def accept(self, chunk: AudioChunk) -> Transcript | None:
         """Take audio; return a partial transcript where it changed, at most ten times a second.
@@ -144,6 +147,7 @@ class VoskRecognizer:
         self._chunks.append(chunk.pcm)
         self._previewed = None
         reports = self._decode(decoder, _CATCH_UP * len(chunk.pcm))
+        self._read_alongside(chunk.pcm)
         if not reports or self._decoded < len(self._chunks):
             return None
         text = _spoken([*(word.text for word in self._heard), *decoder.unfinished()])
@@ -195,7 +199,7 @@ class VoskRecognizer:
 
     def close(self) -> None:
         """Free the model."""
-        self._closed = self._free = self._model = None
+        self._closed = self._free = self._second = self._model = None
         self._chunks.clear()
         self._previewed = None
 
@@ -228,7 +232,13 @@ class VoskRecognizer:
     def _catch_up(self, decoder: VoskDecoder) -> None:
         while self._has_ended or self._decoded < len(self._chunks):
             self._heed_stop()
-            self._decode(decoder, _STEP_BYTES)
+            self._decode(decoder, STEP_BYTES)
+
+    def _read_alongside(self, pcm: bytes) -> None:
+        if self._closed is not None and self._second is not None:
+            self._second.add(pcm)
+            if self._decoded == len(self._chunks):
+                self._second.keep_up()
 
     def _final(self, decoder: VoskDecoder) -> Transcript:
         self._catch_up(decoder)
@@ -280,14 +290,8 @@ class VoskRecognizer:
         return Transcript(text, confidence, closed.words, in_grammar=True, alternatives=others, notes=notes)
 
     def _decode_freely(self) -> Transcript:
-        assert self._free is not None  # noqa: S101 - it is loaded with the closed one; tells mypy
-        self._free.restart()
-        pcm = b"".join(self._chunks)
-        words: list[Word] = []
-        for at in range(0, len(pcm), _STEP_BYTES):
-            self._heed_stop()
-            words += self._free.take(pcm[at : at + _STEP_BYTES])
-        return self._transcript([*words, *self._free.end()], in_grammar=False)
+        assert self._second is not None  # noqa: S101 - it is there as soon as the closed one is; tells mypy
+        return self._transcript(self._second.end(self._heed_stop), in_grammar=False)
 
     def _transcript(self, words: Sequence[Word], *, in_grammar: bool | None) -> Transcript:
         """Join words; `in_grammar` None: true if they are a sentence of the grammar."""

@@ -270,11 +270,11 @@ def test_catching_up_after_a_preview_is_bounded(
     recognizer.preview()
     taken: list[bytes] = []
 
-    def note(_decoder: VoskDecoder, pcm: bytes) -> list[Word]:
+    def note(pcm: bytes) -> list[Word]:
         taken.append(pcm)
         return []
 
-    monkeypatch.setattr(VoskDecoder, "take", note)
+    monkeypatch.setattr(recognizer._closed, "take", note)
     sizes = []
     for frame in heard[100:]:
         before = len(taken)

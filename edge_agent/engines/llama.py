@@ -117,6 +117,11 @@ class LlamaLanguageModel:
         template = "plain" if self._format.stops else "its own"
         _logger.info("%s: context %d tokens, %s chat template", self.name, session.context_tokens, template)
 
+    def tune(self, config: LlmConfig) -> None:
+        """Take over temperature, seed and the longest answer of `config`, from the next answer on."""
+        taken = {key: getattr(config, key) for key in ("temperature", "seed", "max_answer_tokens")}
+        self._config = self._config.model_copy(update=taken)
+
     def room(self, messages: Sequence[ChatMessage]) -> float:
         """Return which part of the context a chat of `messages` leaves free.
 

@@ -2,56 +2,88 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
+from edge_agent.bench.mosquitto import BrokerTls, Mosquitto
+
+__all__ = ["Broker", "BrokerTls", "MakeBroker"]
+
+
+T = TypeVar("T")
+
 
 class Broker:
-    """A mosquitto that can be stopped and started on the same port."""
+    """A mosquitto that can be stopped, frozen and started on the same ports; for tests with and without a loop."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
-        (directory / "mosquitto.conf").write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n"
-        )
+    def __init__(self, directory: Path, **settings: Any) -> None:  # noqa: ANN401 - they are handed on
+        self._broker = _beside(lambda: Mosquitto(directory, **settings))
+        self.port = self._broker.port
+        self.tls_port = self._broker.tls_port
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        return self._broker.pid
 
     def start(self) -> None:
-        """Start and wait until it listens."""
-        command = shutil.which("mosquitto", path="/usr/sbin:/usr/bin") or "mosquitto"
-        self._process = subprocess.Popen(
-            [command, "-c", str(self._directory / "mosquitto.conf")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
-            time.sleep(0.025)
-        raise AssertionError("mosquitto does not listen")
+        """Start, and return when it listens."""
+        _beside(self._broker.start)
 
     def stop(self) -> None:
         """End it, as if its power was cut."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        _beside(self._broker.stop)
+
+    def terminate(self) -> None:
+        """Let it shut down."""
+        _beside(self._broker.terminate)
+
+    def freeze(self) -> None:
+        """Let it answer nothing, with all connections open."""
+        self._broker.freeze()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._broker.thaw()
+
+    def save(self) -> None:
+        """Have sessions and messages written to the file."""
+        _beside(self._broker.save)
+
+
+def _beside(call: Callable[[], T]) -> T:
+    """Make a blocking call of the package where the test's own loop runs: it is watched for such calls."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(call).result()
+
+
+MakeBroker = Callable[..., Broker]
+"""Takes the arguments of `Mosquitto`, without the directory."""
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that is not started yet."""
-    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin") is None:
+def make_broker(tmp_path: Path) -> Iterator[MakeBroker]:
+    """Makes brokers that are not started yet."""
+    if not Mosquitto.is_installed():
         pytest.skip("mosquitto is not installed")
-    broker = Broker(tmp_path)
-    yield broker
-    broker.stop()
+    made: list[Broker] = []
+
+    def make(**settings: Any) -> Broker:  # noqa: ANN401 - they are handed on
+        directory = tmp_path / f"broker-{len(made)}"
+        directory.mkdir()
+        made.append(Broker(directory, **settings))
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.stop()
+
+
+@pytest.fixture
+def broker(make_broker: MakeBroker) -> Broker:
+    """A broker that is not started yet; anybody may connect."""
+    return make_broker()

@@ -92,6 +92,47 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT
         """,
     ),
+    (
+        # AUTOINCREMENT: what came first goes first, whatever the clock said at the time.
+        """
+        CREATE TABLE command (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL,
+            reply_topic TEXT NOT NULL,
+            correlation BLOB,
+            begun_at_us INTEGER NOT NULL,
+            result BLOB,
+            size_bytes INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX command_by_start ON command (begun_at_us)",
+        """
+        CREATE TABLE command_totals (
+            only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+            kept INTEGER NOT NULL,
+            size_bytes INTEGER NOT NULL
+        ) STRICT
+        """,
+        "INSERT INTO command_totals VALUES (1, 0, 0)",
+        """
+        CREATE TRIGGER command_added AFTER INSERT ON command BEGIN
+            UPDATE command_totals SET kept = kept + 1, size_bytes = size_bytes + new.size_bytes;
+        END
+        """,
+        """
+        CREATE TRIGGER command_changed AFTER UPDATE OF size_bytes ON command BEGIN
+            UPDATE command_totals SET size_bytes = size_bytes + new.size_bytes - old.size_bytes;
+        END
+        """,
+        """
+        CREATE TRIGGER command_removed AFTER DELETE ON command BEGIN
+            UPDATE command_totals SET kept = kept - 1, size_bytes = size_bytes - old.size_bytes;
+        END
+        """,
+        # Topics at which the broker keeps something of ours that has to be taken back one day.
+        "CREATE TABLE retained (topic TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
+    ),
 )
 
 

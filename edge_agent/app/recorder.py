@@ -78,6 +78,16 @@ class FlightRecorder(SilentObserver):
         self._hearing: dict[int, _Recording] = {}
         self._audio: dict[int, AudioChunk] = {}
 
+    def configure(self, config: RecorderConfig) -> None:
+        """Keep so much from now on; what is more than that is forgotten at once."""
+        self._turns = deque(self._turns, maxlen=config.turns)
+        self._most_audio = min(config.audio_turns, config.turns)
+        _keep_newest(self._audio, self._most_audio)
+        kept = {recorded.turn for recorded in self._turns}
+        self._audio = {turn: chunk for turn, chunk in self._audio.items() if turn in kept}
+        if not self.keeps_audio:
+            self._hearing.clear()
+
     @property
     def keeps_turns(self) -> bool:
         """True unless `recorder.turns` is 0."""

@@ -110,12 +110,3 @@ class TtsConfig(Section):
     piper: PiperConfig = PiperConfig()
     flite: FliteConfig = FliteConfig()
     espeak: EspeakConfig = EspeakConfig()
-
-
-class MqttConfig(Section):
-    """MQTT broker that custom intents publish to."""
-
-    host: str = Field("", description="Broker; empty: no MQTT.")
-    port: int = Field(1883, ge=1, le=65535, description="Broker's port.")
-    username: str = Field("", description="User name; empty: anonymous.")
-    password_file: ConfigPath | None = Field(None, description="File of mode 0600 that holds the password.")

@@ -1,22 +1,25 @@
-"""Reads the configuration: defaults, then the TOML file, then the environment, and finds every error at once."""
+"""Reads the configuration: defaults, the TOML file, the environment, remote layers, and finds every error at once."""
 
 from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from edge_agent.config.merge import leaves, merge, overrides
+from edge_agent.config.problems import once_per_key, problem_of, source_of
 from edge_agent.config.schema import Config
-from edge_agent.config.suggest import suggest
 from edge_agent.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pydantic_core import ErrorDetails
+    from edge_agent.config.layers import RemoteLayer
+    from edge_agent.config.merge import Keys, Tree
 
 ENVIRONMENT_PREFIX = "EDGE_AGENT_"
 SYSTEM_FILE = Path("/etc/edge-agent/config.toml")
@@ -24,7 +27,67 @@ NOT_SETTINGS = frozenset({"CONFIG", "EXTRAS", "TEST_DATA", "REQUIRE_TEST_DATA", 
 """Variables with our prefix that configure the installation or the tests instead."""
 _MAX_FILE_BYTES = 1_000_000
 
-Tree = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class OwnConfig:
+    """What the device's owner set, file and environment, before it is checked.
+
+    Attributes:
+        tree: The file under the environment.
+        file: Path of the file, as problems name it.
+        directory: What relative paths count from, those of remote layers too.
+        sources: The variable that set what stands at a path, where not the file did.
+        problems: What is wrong before the schema is asked.
+    """
+
+    tree: Tree = field(default_factory=dict)
+    file: str = "defaults"
+    directory: Path = field(default_factory=Path)
+    sources: Mapping[Keys, str] = field(default_factory=dict)
+    problems: tuple[ConfigProblem, ...] = ()
+
+    def under(self, layers: Sequence[RemoteLayer] = ()) -> Config:
+        """Return the configuration with remote `layers` over it, the weakest first. Reads no file.
+
+        Raises:
+            ConfigError: Holds every problem, one for each key, and names the layer that the key is from.
+        """
+        tree, sources = self._merged(layers)
+        config, problems = self._validated(tree, sources)
+        if config is not None:
+            problems += _contradictions(config, self.file, sources)
+        if problems or config is None:
+            raise ConfigError(once_per_key(problems))
+        return config
+
+    def wrong_values(self, layer: RemoteLayer) -> list[ConfigProblem]:
+        """Return which values of one layer are wrong whatever the other layers hold."""
+        _, problems = self._validated(*self._merged([layer]))
+        set_here = [".".join(keys) for keys, _ in leaves(overrides(layer.patch))]
+        return [
+            problem
+            for problem in problems
+            if any(problem.key == key or problem.key.startswith(f"{key}.") for key in set_here)
+        ]
+
+    def _merged(self, layers: Sequence[RemoteLayer]) -> tuple[Tree, Mapping[Keys, str]]:
+        tree, sources = dict(self.tree), dict(self.sources)
+        for layer in layers:
+            patch = overrides(layer.patch)
+            tree = merge(tree, patch)
+            for keys, value in leaves(patch):
+                sources.pop(keys, None)  # the last to set a key is the last in the order
+                # An empty section sets nothing; it is named only for want of anybody else.
+                sources = {keys: str(layer), **sources} if value == {} else {**sources, keys: str(layer)}
+        return tree, sources
+
+    def _validated(self, tree: Tree, sources: Mapping[Keys, str]) -> tuple[Config | None, list[ConfigProblem]]:
+        problems = list(self.problems)
+        try:
+            return Config.model_validate(tree, context={"base_dir": self.directory}), problems
+        except ValidationError as error:
+            problems += [problem_of(details, tree, self.file, sources) for details in error.errors(include_url=False)]
+            return None, problems
 
 
 def default_file(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -35,37 +98,39 @@ def default_file(environ: Mapping[str, str] = os.environ) -> Path | None:
     return next((path for path in (SYSTEM_FILE, home) if path.is_file()), None)
 
 
-def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Load the file at `path` (None: `default_file`, defaults where there is none) under the environment.
+def load_config(
+    path: Path | None, environ: Mapping[str, str] = os.environ, remote: Sequence[RemoteLayer] = ()
+) -> Config:
+    """Load the file at `path` (None: `default_file`, defaults where there is none), environment and `remote` over it.
 
     Raises:
-        ConfigError: Holds every problem of the file and of the environment, one for each key.
+        ConfigError: Holds every problem of file, environment and remote layers, one for each key.
+    """
+    return read_own(path, environ).under(remote)
+
+
+def read_own(path: Path | None, environ: Mapping[str, str] = os.environ) -> OwnConfig:
+    """Read the file at `path` (None: `default_file`, if there is one) and the environment; the schema is not asked.
+
+    Raises:
+        ConfigError: The file can't be read, or is no TOML.
     """
     path = path or default_file(environ)
     tree = _read(path) if path else {}
-    overrides = _from_environment(environ)
-    sources: dict[tuple[str, ...], str] = {}
+    sources: dict[Keys, str] = {}
     problems: list[ConfigProblem] = []
-    for keys, (variable, value) in overrides.items():
+    for keys, (variable, value) in _from_environment(environ).items():
         sources[keys] = variable
         if not _put(tree, keys, value):
             problems.append(ConfigProblem(".".join(keys), "the file holds a plain value here, not a section", variable))
-    base_dir = path.resolve().parent if path else Path.cwd()
-    try:
-        config = Config.model_validate(tree, context={"base_dir": base_dir})
-    except ValidationError as error:
-        where = str(path) if path else "defaults"
-        problems += [_problem(details, tree, where, sources) for details in error.errors(include_url=False)]
-    else:
-        problems += _contradictions(config, str(path) if path else "defaults")
-    if problems:
-        raise ConfigError(_once_per_key(problems))
-    return config
+    directory = path.resolve().parent if path else Path.cwd()
+    return OwnConfig(tree, str(path) if path else "defaults", directory, sources, tuple(problems))
 
 
-def _contradictions(config: Config, source: str) -> list[ConfigProblem]:
+def _contradictions(config: Config, file: str, sources: Mapping[Keys, str]) -> list[ConfigProblem]:
     """Find keys that are right each by itself and wrong together."""
     if config.activation.mode == "button" and config.gpio.button is None:
+        source = source_of(("activation", "mode"), file, sources)
         return [ConfigProblem("activation.mode", 'is "button", which needs gpio.button.pin', source)]
     return []
 
@@ -88,12 +153,12 @@ def _read(path: Path) -> Tree:
         raise refuse(f"can't be read: {error.strerror}") from error
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[tuple[str, ...], tuple[str, Any]]:
+def _from_environment(environ: Mapping[str, str]) -> dict[Keys, tuple[str, Any]]:
     """Map key paths to (variable, value); EDGE_AGENT_AUDIO__VOLUME is audio.volume."""
-    found: dict[tuple[str, ...], tuple[str, Any]] = {}
+    found: dict[Keys, tuple[str, Any]] = {}
     for variable, text in sorted(environ.items()):
         name = variable.removeprefix(ENVIRONMENT_PREFIX)
-        if name == variable or name in NOT_SETTINGS:
+        if name == variable or name in NOT_SETTINGS or name.startswith("FLEET_"):
             continue
         found[tuple(name.lower().split("__"))] = (variable, _value(text))
     return found
@@ -116,85 +181,3 @@ def _put(tree: Tree, keys: Sequence[str], value: Any) -> bool:  # noqa: ANN401
             return False
     tree[keys[-1]] = value
     return True
-
-
-def _problem(details: ErrorDetails, tree: Tree, file: str, sources: Mapping[tuple[str, ...], str]) -> ConfigProblem:
-    location = _written_keys(details["loc"], tree, missing=details["type"] == "missing")
-    source = next((variable for keys, variable in sources.items() if location[: len(keys)] == keys), file)
-    message = details["msg"][:1].lower() + details["msg"][1:]
-    if details["type"] == "extra_forbidden":
-        parent = _section_at(location[:-1])
-        known = parent.model_fields if parent else ()
-        message = f"unknown key{suggest(location[-1], known)}"
-    elif details["type"] == "too_short":
-        message = f"needs at least {details['ctx']['min_length']} of them"
-    elif details["type"] == "string_pattern_mismatch":
-        message = f"does not have the right form (is {_shown(details['input'])}): {_description(location)}"
-    elif details["type"] != "missing" and not isinstance(details["input"], dict):
-        message = f"{message} (is {_shown(details['input'])})"
-    return ConfigProblem(".".join(location), message, source)
-
-
-def _description(location: Sequence[str]) -> str:
-    section = _section_at(location[:-1])
-    field = section.model_fields.get(location[-1]) if section else None
-    return (field.description if field else None) or "see `edge-agent config schema`"
-
-
-def _written_keys(location: Sequence[int | str], tree: object, *, missing: bool) -> tuple[str, ...]:
-    """Leave out what pydantic adds to a location for the members of a union; a `missing` key is the last part."""
-    keys: list[str] = []
-    for position, part in enumerate(location, start=1):
-        if not isinstance(tree, dict | list):
-            break
-        known = part in tree if isinstance(tree, dict) else isinstance(part, int) and part < len(tree)
-        if known:
-            tree = tree[part]  # type: ignore[index]  # a key of a dict or an index of a list
-        if known or (missing and position == len(location)):
-            keys.append(str(part))
-    return tuple(keys)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - fits a line
-
-
-def _section_at(location: Sequence[str]) -> type[BaseModel] | None:
-    """Find the model that holds the keys at `location`, through optional sections and tables of sections."""
-    section: type[BaseModel] = Config
-    parts = list(location)
-    while parts:
-        field = section.model_fields.get(parts.pop(0))
-        if field is None:
-            return None
-        found = _models_in(field.annotation)
-        if not found:
-            return None
-        if _is_table(field.annotation) and parts:
-            parts.pop(0)
-        section = found[0]
-    return section
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a type expression
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def _is_table(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
-    return getattr(annotation, "__origin__", None) is dict
-
-
-def _once_per_key(problems: Sequence[ConfigProblem]) -> list[ConfigProblem]:
-    """Unions report each member, and lists what a wrong item leads to: the first and innermost message is kept."""
-    seen: dict[tuple[str, str], ConfigProblem] = {}
-    for problem in problems:
-        seen.setdefault((problem.source, problem.key), problem)
-    keys = [problem.key for problem in seen.values()]
-    return [
-        problem
-        for problem in seen.values()
-        if not (problem.key and any(key.startswith(f"{problem.key}.") for key in keys))
-    ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from edge_agent.config.audio import (
     ActivationConfig,
@@ -15,10 +15,14 @@ from edge_agent.config.audio import (
     InterruptionConfig,
     VadConfig,
 )
-from edge_agent.config.engines import AsrConfig, IntentsConfig, LlmConfig, MqttConfig, TtsConfig
+from edge_agent.config.engines import AsrConfig, IntentsConfig, LlmConfig, TtsConfig
+from edge_agent.config.mqtt import HomeAssistantConfig, MqttConfig, PrivacyConfig, RemoteConfig
 from edge_agent.config.running import CoresConfig, PhrasesConfig, PressureConfig, RecorderConfig, StoreConfig
 from edge_agent.config.section import Section
 from edge_agent.config.timers import TimersConfig
+
+GroupName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""One level of a topic."""
 
 
 class Config(Section):
@@ -34,6 +38,9 @@ class Config(Section):
         pattern=r"^[A-Za-z0-9_-]{0,64}$",
         description="Name on MQTT; empty: hostname and six hex digits of the hashed machine-id.",
     )
+    groups: tuple[GroupName, ...] = Field(
+        (), max_length=16, description="Groups whose configuration this device takes; a later one beats an earlier one."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     audio: AudioConfig = AudioConfig()
     vad: VadConfig = VadConfig()
@@ -46,6 +53,9 @@ class Config(Section):
     tts: TtsConfig = TtsConfig()
     gpio: GpioConfig = GpioConfig()
     mqtt: MqttConfig = MqttConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    remote: RemoteConfig = RemoteConfig()
+    home_assistant: HomeAssistantConfig = HomeAssistantConfig()
     directories: DirectoriesConfig = DirectoriesConfig()
     cores: CoresConfig = CoresConfig()
     store: StoreConfig = StoreConfig()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
@@ -16,7 +17,10 @@ class Section(BaseModel):
 
 def _anchor(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base_dir", Path())
-    return Path(base, path.expanduser())
+    try:
+        return Path(base, path.expanduser())
+    except RuntimeError as error:
+        raise PydanticCustomError("home", "there is no such user's home directory") from error
 
 
 ConfigPath = Annotated[Path, AfterValidator(_anchor)]

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from edge_agent.audio import FRAME_BYTES, HEAR_RATE_HZ, AudioChunk
+from edge_agent.config.engines import LlmConfig
 from edge_agent.events import Completeness, Transcript
 from edge_agent.grammar import Grammar
 from edge_agent.pipeline.answering import Answer, Chunked, Understanding
@@ -214,6 +215,9 @@ class ScriptedModel:
         self.asked.append(most_tokens)
         self.chats.append(messages[-1].content)
         yield from self.say(messages[-1].content)
+
+    def tune(self, config: LlmConfig) -> None:
+        """Nothing to tune."""
 
     def room(self, messages: Sequence[ChatMessage]) -> float:
         """All of it."""

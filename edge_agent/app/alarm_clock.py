@@ -54,6 +54,12 @@ class AlarmClock:
         if self.keeping is not None:
             stages.keep("timers.store", self.keeping.write_loop)
 
+    def configure(self, config: TimersConfig, actor: Actor) -> None:
+        """Ring as `config` says, in the words of `actor`, whose bell is the same, from now on."""
+        self.ringing.configure(actor, repeat_s=config.repeat_s)
+        actor.bell.times = bell_times(config)
+        self.ringing.changed()
+
     async def saved(self) -> None:
         """Wait until what was changed up to now is on disk, or can't be written."""
         if self.keeping is not None:
@@ -62,7 +68,13 @@ class AlarmClock:
 
 @asynccontextmanager
 async def open_timers(
-    config: TimersConfig, database: Database | None, actor: Actor, clock: Clock, report: Callable[[str], None]
+    config: TimersConfig,
+    database: Database | None,
+    actor: Actor,
+    clock: Clock,
+    report: Callable[[str], None],
+    *,
+    restores: bool = True,
 ) -> AsyncIterator[AlarmClock]:
     """Bring timers and alarms back from the database, and keep what is set from now on.
 
@@ -74,11 +86,12 @@ async def open_timers(
         actor: Has the bell and its books.
         clock: The bell's clock.
         report: Is told once where they can't be kept.
+        restores: False where the bell's books are complete already.
     """
     bell = actor.bell
     ringing = Ringing(actor, clock, repeat_s=config.repeat_s)
     keeping = None if database is None else TimerKeeping(TimerStore(database), bell, clock, report)
-    if keeping is not None:
+    if keeping is not None and restores:
         await keeping.restore()
 
     def changed() -> None:

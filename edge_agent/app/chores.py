@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.reason.llm import ChatMessage
     from edge_agent.runtime.pressure import PressureState
+    from edge_agent.runtime.scheduled import Handle
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +44,12 @@ class Chores(SilentObserver):
     def __init__(self, core: Core, brain: Brain, *, keep_prefix: bool = True) -> None:
         self._core = core
         self._brain = brain
-        self._keep_prefix = keep_prefix
+        self.keep_prefix = keep_prefix
         self._warmed: tuple[ChatMessage, ...] | None = None
         self._was_hot = False
-        self._warms = 0
+        self._warms = self._renders = 0
         self._warm_waits = False
+        self._rendering: Handle[None] | None = None
 
     def state_changed(self, state: State, *, muted: bool) -> None:
         """Let idle work rest while a turn goes on."""
@@ -74,8 +76,7 @@ class Chores(SilentObserver):
 
     def warm_soon(self) -> None:
         """Have the language model evaluate what the next chat begins with, when there is time."""
-        model = self._brain.model
-        if model is None or self._warm_waits or not self._keep_prefix:
+        if self._brain.model is None or self._warm_waits or not self.keep_prefix:
             return
         self._warm_waits = True
         self._warms += 1
@@ -84,6 +85,8 @@ class Chores(SilentObserver):
             if self._brain.responder.model_is_loading:
                 await self._brain.loaded()
             self._warm_waits = False  # what changes from here on asks anew
+            if (model := self._brain.model) is None:
+                return
             opening = self._brain.responder.opening()
             system = tuple(message for message in opening if message.role == "system")
             # The system prompt by itself first: that is what the engine keeps on disk for the next start.
@@ -100,7 +103,9 @@ class Chores(SilentObserver):
         )
 
     def render_fixed(self, voice: Voice) -> None:
-        """Have the sentences rendered that are always the same, when there is time."""
+        """Have the sentences rendered that are always the same, when there is time; in another voice, those alone."""
+        if self._rendering is not None:
+            self._rendering.cancel()
         answers = Answers(self._brain.intents.responses)
 
         async def render() -> None:
@@ -109,7 +114,10 @@ class Chores(SilentObserver):
                 for sentence in (*cutter.feed(answers.say(name, {})), *cutter.flush()):
                     await self._render(voice, sentence)
 
-        self._core.scheduler.submit(Task("phrases.render", render, idle=True, restartable=True, kind="phrases.render"))
+        self._renders += 1
+        name = f"phrases.render.{self._renders}"
+        task = Task(name, render, idle=True, restartable=True, kind="phrases.render")
+        (self._rendering,) = self._core.scheduler.submit(task)
 
     async def _render(self, voice: Voice, sentence: str) -> None:
         phrases, synthesizer = voice.phrases, voice.synthesizer

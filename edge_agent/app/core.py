@@ -74,6 +74,15 @@ class Core:
         except (JobTimeoutError, BusyError) as error:
             _log.warning("%s is not freed: %s", what, error)
 
+    def size_voice(self, config: Config, most_threads: int | None) -> None:
+        """Let the voice ask for the configured threads, and for no more than it can make use of."""
+        self.tts_claim.resize(_voice_threads(config, self.ledger.compute_cores))
+        self.tts_claim.bound(most_threads)
+
+    def size_model(self, config: Config) -> None:
+        """Let the language model ask for the configured threads."""
+        self.llm_claim.resize(_model_threads(config, self.ledger.compute_cores))
+
     @property
     def llm_claim(self) -> Claim:
         """The language model's place in the ledger."""
@@ -93,9 +102,9 @@ def make_ledger(config: Config, topology: Topology) -> CoreLedger:
 
 
 @asynccontextmanager
-async def open_core(config: Config) -> AsyncIterator[Core]:
-    """Open the runtime; leaving stops whatever still works on it."""
-    metrics = Metrics()
+async def open_core(config: Config, metrics: Metrics | None = None) -> AsyncIterator[Core]:
+    """Open the runtime; leaving stops whatever still works on it. `metrics` are those of a core before this one."""
+    metrics = metrics or Metrics()
     topology = await _read_topology(metrics)
     ledger = make_ledger(config, topology)
     _log.debug("%s", topology.describe())
@@ -108,8 +117,8 @@ async def open_core(config: Config) -> AsyncIterator[Core]:
         Scheduler(most_running=max(2, len(topology.cores)), idle=idle, metrics=metrics) as scheduler,
     ):
         asr = ledger.claim("asr", Rank.HEARING, 1)
-        tts = ledger.claim("tts", Rank.SPEAKING, config.tts.piper.threads or voice_threads(cores))
-        llm = ledger.claim("llm", Rank.REASONING, config.llm.threads or cores)
+        tts = ledger.claim("tts", Rank.SPEAKING, _voice_threads(config, cores))
+        llm = ledger.claim("llm", Rank.REASONING, _model_threads(config, cores))
         yield Core(
             metrics=metrics,
             topology=topology,
@@ -133,6 +142,14 @@ async def _read_topology(metrics: Metrics) -> Topology:
         return await pool.run(read_topology, kind="load.topology")
     finally:
         await pool.close()
+
+
+def _voice_threads(config: Config, cores: int) -> int:
+    return config.tts.piper.threads or voice_threads(cores)
+
+
+def _model_threads(config: Config, cores: int) -> int:
+    return config.llm.threads or cores
 
 
 def _claim_of(station: Station) -> Claim:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_agent.app.core import Core
     from edge_agent.app.places import Places
     from edge_agent.config.audio import EndpointConfig
+    from edge_agent.runtime.pool import Pool
 
 _log = logging.getLogger(__name__)
 
@@ -27,31 +28,49 @@ _LAST_SAVING_S = 0.5
 _MOST_BYTES = 100_000
 
 
+class Habits:
+    """What was learned, and where it is kept.
+
+    Attributes:
+        pauses: Learns how long people pause.
+    """
+
+    def __init__(self, pauses: PauseLearner, path: Path, pool: Pool) -> None:
+        self.pauses = pauses
+        self._path = path
+        self._pool = pool
+        self._saved = pauses.state()
+
+    def configure(self, config: EndpointConfig) -> PauseLearner:
+        """Learn within other bounds from now on, what is known already included; return who does."""
+        self.pauses = PauseLearner(config, self.pauses.state())
+        return self.pauses
+
+    async def save(self) -> None:
+        """Write down what has changed; a failure is logged."""
+        if (state := self.pauses.state()) == self._saved:
+            return
+        try:
+            await self._pool.run(lambda: _save(self._path, state), kind="pauses.save", timeout_s=_LAST_SAVING_S)
+            self._saved = state
+        except (OSError, JobTimeoutError, BusyError) as error:
+            _log.warning("what was learned of pauses is not saved: %s", error)
+
+
 @asynccontextmanager
-async def open_pauses(config: EndpointConfig, places: Places, core: Core) -> AsyncIterator[PauseLearner]:
+async def open_habits(config: EndpointConfig, places: Places, core: Core) -> AsyncIterator[Habits]:
     """Give back what was learned of pauses; save it now and then, and on leaving.
 
     A file that can't be read or written is logged: the pauses are learned anew.
     """
     path = places.state / _FILE
     learner = await core.pools.file_io.run(lambda: _load(config, path), kind="pauses.load")
-    saved = learner.state()
-
-    async def save() -> None:
-        nonlocal saved
-        if (state := learner.state()) == saved:
-            return
-        try:
-            await core.pools.file_io.run(lambda: _save(path, state), kind="pauses.save", timeout_s=_LAST_SAVING_S)
-            saved = state
-        except (OSError, JobTimeoutError, BusyError) as error:
-            _log.warning("what was learned of pauses is not saved: %s", error)
-
-    core.scheduler.every("pauses.save", _SAVE_EVERY_S, save)
+    habits = Habits(learner, path, core.pools.file_io)
+    core.scheduler.every("pauses.save", _SAVE_EVERY_S, habits.save)
     try:
-        yield learner
+        yield habits
     finally:
-        await save()
+        await habits.save()
 
 
 def _load(config: EndpointConfig, path: Path) -> PauseLearner:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_agent.app.places import Places
     from edge_agent.config.schema import Config
     from edge_agent.pipeline.report import TurnReport
+    from edge_agent.runtime.scheduled import Periodic
 
 _log = logging.getLogger(__name__)
 
@@ -33,15 +34,26 @@ _CHECKPOINT_EVERY_S = 3600.0
 
 
 class Memory(SilentObserver):
-    """Writes turns down as they end, several at once."""
+    """Writes turns down as they end, several at once, where that is wanted."""
 
-    def __init__(self, language: str, turns: Batcher[StoredTurn] | None) -> None:
-        self._language = language
+    def __init__(self, config: Config, turns: Batcher[StoredTurn] | None) -> None:
+        self._language = config.language
+        self._keep_days = config.store.history_days
         self._turns = turns
+
+    @property
+    def keep_days(self) -> float:
+        """How long turns are kept; 0: they are not."""
+        return self._keep_days
+
+    def configure(self, config: Config) -> None:
+        """Keep turns so long, and in that language, from now on; those that are too old go at the next tidying."""
+        self._language = config.language
+        self._keep_days = config.store.history_days
 
     def turn_ended(self, report: TurnReport) -> None:
         """Queue the turn for the database."""
-        if self._turns is None or report.heard is None:
+        if self._turns is None or not self._keep_days or report.heard is None:
             return
         began_at = datetime.now(UTC) - timedelta(seconds=report.timings.done_s or 0.0)
         self._turns.add(
@@ -73,25 +85,40 @@ async def open_database(places: Places, core: Core, report: Callable[[str], None
         yield None
         return
     try:
-        core.scheduler.every("store.checkpoint", _CHECKPOINT_EVERY_S, database.checkpoint)
+        keep_small(database, core)
         yield database
     finally:
         await database.__aexit__(None, None, None)
 
 
+def keep_small(database: Database, core: Core) -> None:
+    """Have the database's log written back now and then, for as long as there is this core."""
+    core.scheduler.every("store.checkpoint", _CHECKPOINT_EVERY_S, database.checkpoint)
+
+
 @asynccontextmanager
-async def open_memory(config: Config, database: Database | None, core: Core, brain: Brain) -> AsyncIterator[Memory]:
-    """Give the brain back what was said last, and keep what is said from now on, where that is wanted and can be."""
-    if database is None or not config.store.history_days:
-        yield Memory(config.language, None)
+async def open_memory(
+    config: Config, database: Database | None, core: Core, brain: Brain, *, recalls: bool = True
+) -> AsyncIterator[Memory]:
+    """Give the brain back what was said last, and keep what is said from now on, where that is wanted and can be.
+
+    Without `recalls` the brain knows already.
+    """
+    if database is None:
+        yield Memory(config, None)
         return
     history = HistoryStore(database)
-    await _recall(config, history, brain)
-    _keep_tidy(config, core, database, history)
+    if recalls and config.store.history_days:
+        await _recall(config, history, brain)
     async with Batcher(
         history.append, _BATCH_TURNS, _BATCH_S, _WAITING_TURNS, on_full="drop_oldest", name="store.turns"
     ) as turns:
-        yield Memory(config.language, turns)
+        memory = Memory(config, turns)
+        tidying = _keep_tidy(memory, core, database, history)
+        try:
+            yield memory
+        finally:
+            tidying.cancel()
 
 
 async def _recall(config: Config, history: HistoryStore, brain: Brain) -> None:
@@ -102,13 +129,13 @@ async def _recall(config: Config, history: HistoryStore, brain: Brain) -> None:
             brain.history.add(turn.heard, turn.reply)
 
 
-def _keep_tidy(config: Config, core: Core, database: Database, history: HistoryStore) -> None:
+def _keep_tidy(memory: Memory, core: Core, database: Database, history: HistoryStore) -> Periodic:
     async def prune() -> None:
-        before = datetime.now(UTC) - timedelta(days=config.store.history_days)
+        before = datetime.now(UTC) - timedelta(days=memory.keep_days)
         await history.prune(older_than=before)
         await database.optimize()
 
-    core.scheduler.every("store.prune", _PRUNE_EVERY_S, prune, first_s=60.0)
+    return core.scheduler.every("store.prune", _PRUNE_EVERY_S, prune, first_s=60.0)
 
 
 def _set_aside(path: Path) -> str:

@@ -45,6 +45,16 @@ class ModelKeeping(SilentObserver):
         self._works = False
         self._given_up = False
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is memory for the model."""
+        return self._is_wanted
+
+    def renew(self) -> None:
+        """Another model has taken the place of the one that was kept."""
+        self._given_up = False
+        self._is_loaded = self._is_wanted
+
     def pressure_changed(self, pressure: PressureState) -> None:
         """Decide whether the model is wanted in memory, and see to it."""
         if self._brain.model is None or self._given_up:
@@ -70,7 +80,7 @@ class ModelKeeping(SilentObserver):
                     _log.warning("the language model's memory was given back: the device has next to none left")
                 self._is_loaded = wanted
         except (BadInputError, FaultError) as error:
-            self._brain.responder.do_without_model()
+            self._brain.do_without_model()
             self._is_wanted = self._is_loaded = True  # told once, and not tried again
             self._given_up = True
             message = f"no language model: {error}"
@@ -78,3 +88,16 @@ class ModelKeeping(SilentObserver):
             self._observer().fault(message)
         finally:
             self._works = False
+
+
+async def load_model(brain: Brain, observer: Observer, on_loaded: Callable[[], None]) -> None:
+    """Take the language model into use when it is in memory; without it intents are answered all the same."""
+    try:
+        await brain.loaded()
+    except (BadInputError, FaultError) as error:
+        brain.do_without_model()
+        message = f"no language model: {error}"
+        _log.error("%s", message)
+        observer.fault(message)
+    else:
+        on_loaded()

@@ -26,7 +26,7 @@ class Mouth:
 
     def __init__(self, config: AudioConfig) -> None:
         self._device = config.output_device
-        self._percent = config.volume
+        self._percent = self._configured_percent = config.volume
         self._muted = False
         self._speaker: Speaker | None = None
         self._opening = asyncio.Lock()
@@ -47,6 +47,31 @@ class Mouth:
     def underruns(self) -> int:
         """Times that the device had nothing to play in the middle of an answer."""
         return self._underruns_before + (self._speaker.underruns if self._speaker is not None else 0)
+
+    async def configure(self, config: AudioConfig) -> None:
+        """Speak through the configured device from now on, while no turn goes on; at the volume that is set.
+
+        A volume that is configured anew is set.
+        """
+        self.configure_volume(config.volume)
+        if config.output_device != self._device:
+            self._device = config.output_device
+            self._can_play = True
+            await self._drop(self._speaker)
+
+    def configure_volume(self, percent: int) -> None:
+        """Set the configured volume where it is another one than before; what people have set stays otherwise."""
+        if percent != self._configured_percent:
+            self._configured_percent = percent
+            self.set_percent(percent)
+
+    async def check(self) -> None:
+        """Open the speaker where it is not.
+
+        Raises:
+            DeviceError: It is absent or refuses.
+        """
+        await self._opened()
 
     def set_percent(self, percent: int) -> None:
         """Set the volume, at once."""

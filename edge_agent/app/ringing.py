@@ -46,6 +46,11 @@ class Ringing(SilentObserver):
         self._tells_missed = False
         self._changed = asyncio.Event()
 
+    def configure(self, actor: Actor, *, repeat_s: float) -> None:
+        """Announce in the words of `actor`, whose bell is the same, and so often, from now on."""
+        self._actor = actor
+        self._repeat_s = repeat_s
+
     def changed(self) -> None:
         """Look again: a timer or an alarm changed."""
         self._changed.set()

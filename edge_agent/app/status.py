@@ -10,6 +10,8 @@ from edge_agent import __version__
 from edge_agent.pipeline.observer import SilentObserver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from edge_agent.app.brain import Brain
     from edge_agent.app.mouth import Mouth
     from edge_agent.app.voice import Voice
@@ -35,6 +37,10 @@ class StatusBook(SilentObserver):
         self.reopened = -1
         self.engines: dict[str, str] = {}
         self._mouth: Mouth | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Is told of what no observer is told of: that a microphone was opened or closed. To be set."""
+        self.broker: Callable[[], Mapping[str, Any]] | None = None
+        """Tells of the connection to the broker; None where there is none to be. To be set."""
 
     def know(self, voice: Voice, brain: Brain, mouth: Mouth) -> None:
         """The engines are loaded."""
@@ -49,6 +55,7 @@ class StatusBook(SilentObserver):
             self._lost_before += self._microphone.dropped_frames
         self._microphone = microphone
         self.reopened += microphone is not None
+        self.on_change()
 
     def channels(self) -> tuple[ChannelStatistics, ...]:
         """Return the open microphone's channel."""
@@ -84,6 +91,7 @@ class StatusBook(SilentObserver):
             "muted": self.muted,
             "version": __version__,
             "engines": self.engines,
+            "broker": None if self.broker is None else self.broker(),
             "audio": {
                 "microphone": None if microphone is None else microphone.name,
                 "frames_lost": self._lost_before + (0 if microphone is None else microphone.dropped_frames),

@@ -28,13 +28,15 @@ class Strain:
     """Carries out what each rung of the ladder says. Belongs to the loop.
 
     Attributes:
+        responder: Is told what it may do; another one has to take over what this one was told.
+        phrases: Gives memory back.
         state: The last look at the sensors; None before the first.
     """
 
     def __init__(self, core: Core, responder: Responder, phrases: PhraseCache, observer: Observer) -> None:
         self._core = core
-        self._responder = responder
-        self._phrases = phrases
+        self.responder = responder
+        self.phrases = phrases
         self._observer = observer
         self._was_calm = True
         self.state: PressureState | None = None
@@ -46,7 +48,7 @@ class Strain:
     def change(self, state: PressureState) -> None:
         """Go over to another rung."""
         core, allowed = self._core, state.allowance
-        self._responder.allowance = allowed
+        self.responder.allowance = allowed
         # At no share the responder does not ask the model any more; what it is answering at this moment goes on to its
         # end on one core: half an answer helps nobody, and a claim that is capped at nothing would hang in its job.
         share = allowed.llm_threads_share
@@ -54,7 +56,7 @@ class Strain:
         core.idle.can_afford = allowed.idle_work
         core.scheduler.wake()
         if state.rung >= Rung.HOT:
-            self._phrases.trim(self._phrases.statistics().size_bytes // 2)
+            self.phrases.trim(self.phrases.statistics().size_bytes // 2)
         if state.rung is not Rung.NORMAL or not self._was_calm:
             self._observer.pressure_changed(state)
         self._was_calm = state.rung is Rung.NORMAL

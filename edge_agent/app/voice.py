@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edge_agent.app.build import build_recognizer, build_synthesizer, build_wake
 from edge_agent.hear.noise import NoiseAwareVad
 from edge_agent.pipeline.ears import Ears
+from edge_agent.pipeline.facts import MuteChanged
 from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.run import Runner
 from edge_agent.pipeline.speaking import SpokenPhrases
@@ -34,19 +35,24 @@ if TYPE_CHECKING:
     from edge_agent.app.mouth import Mouth
     from edge_agent.app.places import Places
     from edge_agent.audio import AudioChunk
-    from edge_agent.config.audio import InterruptionConfig
+    from edge_agent.config.audio import InterruptionConfig, VadConfig
     from edge_agent.config.schema import Config
     from edge_agent.grammar import Grammar
     from edge_agent.hear.asr import SpeechRecognizer
     from edge_agent.hear.pauses import PauseLearner
+    from edge_agent.hear.vad import VoiceActivityDetector
+    from edge_agent.hear.wake import WakeWordDetector
     from edge_agent.pipeline.answering import Understanding
     from edge_agent.pipeline.observer import Observer
     from edge_agent.reason.matcher import IntentMatch
     from edge_agent.reason.templates import IntentSet
+    from edge_agent.runtime.pool import Pool
     from edge_agent.runtime.scheduled import Handle
     from edge_agent.speak.earcons import Earcon
     from edge_agent.speak.sink import AudioSink
     from edge_agent.speak.tts import SpeechSynthesizer
+
+    SpeakerOpener = Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]]
 
 _log = logging.getLogger(__name__)
 
@@ -57,15 +63,54 @@ _INSISTS_S = 1.2
 """Somebody who speaks for so long into an answer means it, understood or not: no cough takes as long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """A conversation ready to begin."""
+@dataclass(slots=True)
+class Engines:
+    """What hears and what speaks."""
 
-    runner: Runner
-    ears: Ears
     recognizer: SpeechRecognizer
     synthesizer: SpeechSynthesizer
-    phrases: SpokenPhrases
+    wake: WakeWordDetector | None
+
+
+class Voice:
+    """A conversation ready to begin. Its engines may be replaced while it goes on: the runner and the ears stay.
+
+    Args:
+        make_stages: Makes the runner's stages of the engines and the phrases, as a configuration says.
+        caches: Closes the phrases' cache.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        ears: Ears,
+        engines: Engines,
+        phrases: SpokenPhrases,
+        *,
+        make_stages: Callable[[Config, Engines, SpokenPhrases], Stages],
+        caches: AsyncExitStack,
+    ) -> None:
+        self.runner = runner
+        self.ears = ears
+        self.engines = engines
+        self.phrases = phrases
+        self.caches = caches
+        self._make_stages = make_stages
+
+    @property
+    def recognizer(self) -> SpeechRecognizer:
+        """What hears."""
+        return self.engines.recognizer
+
+    @property
+    def synthesizer(self) -> SpeechSynthesizer:
+        """What speaks."""
+        return self.engines.synthesizer
+
+    def take_into_use(self, config: Config, cache: PhraseCache) -> None:
+        """Let the runner work with the engines that there are now, and with `cache`."""
+        self.phrases = SpokenPhrases(cache, _voice_key(config, self.synthesizer))
+        self.runner.stages = self._make_stages(config, self.engines, self.phrases)
 
 
 def closed_grammar(config: Config, intents: IntentSet) -> Grammar | None:
@@ -86,12 +131,13 @@ async def open_voice(
     brain: Brain,
     *,
     observer: Observer,
-    open_speaker: Callable[[int], AbstractAsyncContextManager[tuple[AudioSink, Path | None]]],
+    open_speaker: SpeakerOpener,
     wait_for_model: bool = True,
     mouth: Mouth | None = None,
     on_utterance: Callable[[int, AudioChunk], None] | None = None,
     kept: Callable[[], Awaitable[None]] = nothing_to_keep,
     pauses: PauseLearner | None = None,
+    before: Conversation | None = None,
 ) -> AsyncIterator[Voice]:
     """Load recognizer, synthesizer and wake words side by side; leaving ends the turn that runs and frees them.
 
@@ -107,26 +153,28 @@ async def open_voice(
         on_utterance: Is given each frame of an utterance and its turn's id.
         kept: Returns when what an intent changed is on disk.
         pauses: Learns how long people pause; None: a new one.
+        before: The conversation that this one goes on with: muted, where that was, and with the next turn's number.
 
     Raises:
         ModelError: A model is absent, incomplete or corrupt.
         ConfigError: The configuration asks for what is not installed.
         EngineError: An engine did not start.
     """
-    from edge_agent.engines.webrtc import WebRtcVad
-
     recognizer = await core.match.run(lambda: build_recognizer(config, places), kind="load.recognizer")
     synthesizer = await core.match.run(
         lambda: build_synthesizer(config, places, core.tts_claim), kind="load.synthesizer"
     )
     core.tts_claim.bound(synthesizer.most_threads)
     wake = await core.match.run(lambda: build_wake(config), kind="load.wake")
+    engines = Engines(recognizer, synthesizer, wake)
 
     async def load_recognizer() -> None:
         grammar = await core.match.run(lambda: closed_grammar(config, brain.intents), kind="load.grammar")
         await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer", stop=recognizer.stop)
 
     loading: tuple[Handle[None], ...] = ()
+    caches = AsyncExitStack()
+    voice: Voice | None = None
     try:
         loads: list[Task[None]] = [
             Task("load.recognizer", load_recognizer, priority=1, after=("load.intents",), awaited=True),
@@ -144,46 +192,82 @@ async def open_voice(
         loading = core.scheduler.submit(*loads)
         for handle in loading:
             await handle.result()
-        detector = await core.wake.run(lambda: WebRtcVad(config.vad.aggressiveness), kind="load.vad")
+        vad = await make_vad(config.vad, core.wake.pool)
         if wait_for_model:
             await brain.loaded()
-        async with open_phrases(config, places, core) as cache:
-            phrases = SpokenPhrases(cache, _voice_key(config, synthesizer))
-            stages = Stages(
-                recognizer,
-                core.asr,
-                brain.responder,
-                synthesizer,
-                core.tts,
-                open_speaker,
-                phrases,
-                chime=None if mouth is None else partial(_chime, mouth, audible=config.audio.earcons),
-                recent_level=(lambda _: 0.0) if mouth is None else mouth.recent_level,
-                interrupts=partial(interrupts, config.interruption, config.language),
-                believes=lambda meant: meant.believed() if brain.rings and is_stop(meant.doubtful) else meant,
-                kept=kept,
-                follow_up=config.activation.follow_up_s > 0,
+        cache = await caches.enter_async_context(open_phrases(config, places, core))
+        phrases = SpokenPhrases(cache, _voice_key(config, synthesizer))
+        make_stages = StageMaker(core, brain, mouth, open_speaker, kept).make
+        conversation = Conversation.begin(config.activation.mode)
+        if before is not None:
+            conversation = replace(conversation, turn_id=before.newest_id, newest_id=before.newest_id)
+        stages = make_stages(config, engines, phrases)
+        async with Runner(stages, conversation, observer, core.metrics) as runner:
+            ears = Ears(
+                runner,
+                vad,
+                config.endpoint,
+                config.activation,
+                config.interruption,
+                wake=wake,
+                wake_station=core.wake,
+                pauses=pauses,
+                on_utterance=on_utterance,
             )
-            async with Runner(stages, Conversation.begin(config.activation.mode), observer, core.metrics) as runner:
-                ears = Ears(
-                    runner,
-                    NoiseAwareVad(detector),
-                    config.endpoint,
-                    config.activation,
-                    config.interruption,
-                    wake=wake,
-                    wake_station=core.wake,
-                    pauses=pauses,
-                    on_utterance=on_utterance,
-                )
-                yield Voice(runner, ears, recognizer, synthesizer, phrases)
+            voice = Voice(runner, ears, engines, phrases, make_stages=make_stages, caches=caches)
+            if before is not None and before.muted:
+                runner.post(MuteChanged(muted=True))
+            yield voice
     finally:
         for handle in loading:
             handle.cancel()
+        await (caches if voice is None else voice.caches).aclose()
         await asyncio.gather(
-            core.shut(core.asr, recognizer.close, "recognizer"),
-            core.shut(core.tts, synthesizer.close, "synthesizer"),
-            *([core.shut(core.wake, wake.close, "wake")] if wake is not None else []),
+            core.shut(core.asr, engines.recognizer.close, "recognizer"),
+            core.shut(core.tts, engines.synthesizer.close, "synthesizer"),
+            *([core.shut(core.wake, engines.wake.close, "wake")] if engines.wake is not None else []),
+        )
+
+
+async def make_vad(config: VadConfig, pool: Pool) -> VoiceActivityDetector:
+    """Return a voice activity detector."""
+    from edge_agent.engines.webrtc import WebRtcVad
+
+    detector = await pool.run(lambda: WebRtcVad(config.aggressiveness), kind="load.vad")
+    return NoiseAwareVad(detector)
+
+
+@dataclass(frozen=True, slots=True)
+class StageMaker:
+    """Makes a runner's stages, whatever engines it works with.
+
+    Attributes:
+        open_speaker: Gives a turn something to speak into.
+        kept: Returns when what an intent changed is on disk.
+    """
+
+    core: Core
+    brain: Brain
+    mouth: Mouth | None
+    open_speaker: SpeakerOpener
+    kept: Callable[[], Awaitable[None]]
+
+    def make(self, config: Config, engines: Engines, phrases: SpokenPhrases) -> Stages:
+        """Return stages with these engines, the brain as it is, and what the configuration says."""
+        return Stages(
+            engines.recognizer,
+            self.core.asr,
+            self.brain.responder,
+            engines.synthesizer,
+            self.core.tts,
+            self.open_speaker,
+            phrases,
+            chime=None if self.mouth is None else partial(_chime, self.mouth, audible=config.audio.earcons),
+            recent_level=(lambda _: 0.0) if self.mouth is None else self.mouth.recent_level,
+            interrupts=partial(interrupts, config.interruption, config.language),
+            believes=lambda meant: meant.believed() if self.brain.rings and is_stop(meant.doubtful) else meant,
+            kept=self.kept,
+            follow_up=config.activation.follow_up_s > 0,
         )
 
 

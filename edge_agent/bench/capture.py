@@ -85,7 +85,7 @@ async def hear(speech: Sequence[AudioChunk], seconds: float, progress: Progress)
     blocks: Channel[tuple[bytes, float]] = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
     frames = round(seconds / FRAME_S)
     heard = Heard()
-    detector = WebRtcVad(2)
+    detector = await asyncio.to_thread(WebRtcVad, 2)  # its module reads files
     device = _Device(speech, frames, blocks)
     device.start()
     try:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edge_agent.bench.pause_speech import Clip
     from edge_agent.bench.room_source import Speech
     from edge_agent.config.schema import Config
+    from edge_agent.pipeline.observer import Observer
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.reason.llm import ChatMessage, PromptCost
 
@@ -275,7 +276,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(config: Config, *, sentences: int = 1, speed: float = 1.0, seed: int = 1) -> AsyncIterator[Rig]:
+async def open_rig(
+    config: Config, *, sentences: int = 1, speed: float = 1.0, seed: int = 1, watching: Observer | None = None
+) -> AsyncIterator[Rig]:
     """Load everything, listen to the room, and wait until the agent has done its idle work.
 
     Args:
@@ -283,6 +286,7 @@ async def open_rig(config: Config, *, sentences: int = 1, speed: float = 1.0, se
         sentences: Of an answer of the language model.
         speed: How fast the speaker plays.
         seed: Of words and noise.
+        watching: Another observer of the conversation.
 
     Raises:
         EdgeAgentError: An engine or its model is missing.
@@ -310,7 +314,7 @@ async def open_rig(config: Config, *, sentences: int = 1, speed: float = 1.0, se
             places,
             core,
             brain,
-            observer=Observers(log, chores),
+            observer=Observers(log, chores) if watching is None else Observers(log, chores, watching),
             open_speaker=speaker.for_turn,
             mouth=cast("Mouth", _RoomMouth(speaker)),
             on_utterance=lambda turn_id, frame: heard.setdefault(turn_id, []).append(frame),

@@ -20,19 +20,20 @@ _IDLE_S, _QUICK_IDLE_S, _QUICK_SETTLE_S = 600.0, 30.0, 8.0
 _PARTS = {
     "concurrency": ("dispatch", "scheduler", "ledger", "capture", "stopping", "memory"),
     "conversation": ("llm", "intent", "features", "barge_in", "endpoint", "soak"),
+    "mqtt": ("outbox", "fleet", "voice"),
 }
 """Said here again because importing them loads engines."""
 _ALL_PARTS = tuple(part for parts in _PARTS.values() for part in parts)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["concurrency", "conversation", "idle"]), metavar="NAME")
+@click.argument("name", type=click.Choice(["concurrency", "conversation", "idle", "mqtt"]), metavar="NAME")
 @click.option("--quick", is_flag=True, help="A few minutes instead of an hour: enough to see what is badly wrong.")
 @click.option(
     "--only",
     type=click.Choice(_ALL_PARTS),
     multiple=True,
-    help="concurrency, conversation: measure this part; may be repeated.",
+    help="concurrency, conversation, mqtt: measure this part; may be repeated.",
 )
 @click.option(
     "--seconds", type=click.FloatRange(min=1), help="How long to listen; default: 600, with --quick 20 or 30."
@@ -70,7 +71,7 @@ def bench(
     null_microphone: bool,
     as_json: bool,
 ) -> int:
-    """Measure this machine: NAME is concurrency, conversation or idle.
+    """Measure this machine: NAME is concurrency, conversation, idle or mqtt.
 
     Every figure stands beside its reference, measured in the same run. The status is 0 whatever the figures are.
     """
@@ -95,6 +96,8 @@ def bench(
             findings = _concurrency(config, line.show, only=only or parts, seconds=seconds, quick=quick)
         elif name == "conversation":
             findings = _conversation(config, line.show, only=only or parts, quick=quick, speech=speech, vosk=vosk)
+        elif name == "mqtt":
+            findings = _mqtt(line.show, only=only or parts, quick=quick)
         else:
             findings = _idle(line.show, seconds=seconds, quick=quick, device=device, null_microphone=null_microphone)
     if as_json:
@@ -133,6 +136,13 @@ def _conversation(
     from edge_agent.runtime import loop
 
     return loop.run(measure(config, QUICK if quick else FULL, only, progress, speech=speech, vosk=vosk))
+
+
+def _mqtt(progress: Progress, *, only: tuple[str, ...], quick: bool) -> Findings:
+    from edge_agent.bench.mqtt import FULL, QUICK, measure
+    from edge_agent.runtime import loop
+
+    return loop.run(measure(QUICK if quick else FULL, only, progress))
 
 
 def _idle(progress: Progress, *, seconds: float | None, quick: bool, device: str, null_microphone: bool) -> Findings:

@@ -20,7 +20,8 @@ _COMMANDS = {
     "devices": ("edge_agent.cli.sound", "List microphones, speakers and GPIO."),
     "status": ("edge_agent.cli.status", "Show how the running service is doing."),
     "doctor": ("edge_agent.cli.doctor", "Check microphone, speaker and echo cancellation."),
-    "bench": ("edge_agent.cli.bench", "Measure this machine: concurrency, idle."),
+    "fleet": ("edge_agent.cli.fleet", "Watch and change many devices over MQTT."),
+    "bench": ("edge_agent.cli.bench", "Measure this machine: concurrency, conversation, idle, mqtt."),
     "config": ("edge_agent.cli.configuration", "Show, check or describe the configuration."),
 }
 _INTERRUPTED = 130

@@ -65,23 +65,36 @@ def _lines(found: Mapping[str, Any], report: Mapping[str, Any], width: int) -> I
     engines = {part: name for part, name in (found.get("engines") or {}).items() if name}
     if engines:
         yield "engines", joined((f"{part} {name}" for part, name in engines.items()), width)
+    if found.get("broker"):
+        yield "broker", _broker(found["broker"])
     yield "bottleneck", _bottleneck(report)
-    if report.get("pressure"):
-        yield "pressure", _pressure(report["pressure"])
-    if report.get("cores"):
-        yield "cores", _cores(report["cores"])
-    if report.get("tasks"):
-        yield "tasks", _tasks(report["tasks"])
-    if report.get("lag"):
-        yield "event loop", _lag(report["lag"])
-    if report.get("usage"):
-        yield "resources", _usage(report["usage"])
-    if found.get("audio"):
-        yield "audio", _facts(found["audio"], width)
-    if found.get("counters"):
-        yield "counters", _facts(found["counters"], width)
+    for label, key, shown in (
+        ("pressure", "pressure", _pressure),
+        ("cores", "cores", _cores),
+        ("tasks", "tasks", _tasks),
+        ("event loop", "lag", _lag),
+        ("resources", "usage", _usage),
+    ):
+        if report.get(key):
+            yield label, shown(report[key])
+    for label in ("audio", "counters"):
+        if found.get(label):
+            yield label, _facts(found[label], width)
     if losses := _losses(report):
         yield "lost", losses
+
+
+def _broker(broker: Mapping[str, Any]) -> Text:
+    name = str(broker["broker"])
+    if broker["connected"]:
+        line = Text("connected", "green").append(f" to {name} for {span(broker['since_s'])}", "default")
+        if broker["reason"]:
+            line.append(f"; {broker['reason']}", "yellow")
+    else:
+        line = Text("not connected", "bold yellow").append(f" to {name}: {broker['reason']}", "default")
+    if broker["events_waiting"]:
+        line.append(f"; {broker['events_waiting']} events wait", "default")
+    return line
 
 
 def _bottleneck(report: Mapping[str, Any]) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from contextlib import nullcontext
@@ -37,13 +38,19 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
     # Until the loop has handlers of its own: stopping a service that is still starting is no failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from edge_agent.app.live import serve
+    from edge_agent.config.load import read_own
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
 
-    config = load(config_file)
+    own = read_own(config_file)
+    config = own.under()
     quiet = sys.stdout.isatty() and not as_json
+
+    def set_log_level(level: str) -> None:
+        logging.getLogger("edge_agent").setLevel(_log_level(level, quiet=quiet).upper())
+
     with logging_to(sys.stderr, _log_level(config.log_level, quiet=quiet)) as logs, _view(as_json=as_json) as view:
-        loop.run(serve(config, view, logs))
+        loop.run(serve(own, view, logs, set_log_level))
     return 0
 
 

@@ -26,25 +26,45 @@ class GpioOutputs:
     """
 
     def __init__(self, outputs: Mapping[str, OutputConfig], factory: Factory | None) -> None:
-        self._names = tuple(outputs)
-        self._pins: dict[str, int] = {name: output.pin for name, output in outputs.items()}
+        self._names: tuple[str, ...] = ()
+        self._pins: dict[str, int] = {}
         self._devices: dict[str, OutputDevice] = {}
-        if factory is None:
-            return
-        from gpiozero import OutputDevice
+        self._factory = factory
+        self.change(outputs, factory)
 
+    def change(self, outputs: Mapping[str, OutputConfig], factory: Factory | None) -> None:
+        """Have these outputs from now on. A pin that is used before and after stays on or off, whatever its name.
+
+        With another factory all pins are freed first.
+
+        Raises:
+            DeviceError: A pin can't be had; the outputs then are those that there were before, or none are claimed
+                where the factory is another one.
+        """
+        if factory is not self._factory:
+            self.close()
+            self._factory = factory
+        claimed = {self._pins[name]: device for name, device in self._devices.items()}
+        opened: dict[int, OutputDevice] = {}
         try:
             for name, output in outputs.items():
-                with claiming(f"output {name!r}", output.pin):
-                    self._devices[name] = OutputDevice(
-                        output.pin,
-                        active_high=output.active_high,
-                        initial_value=output.initial,
-                        pin_factory=factory,
-                    )
+                if factory is not None and output.pin not in claimed:
+                    opened[output.pin] = _opened(name, output, factory)
         except DeviceError:
-            self.close()
+            for device in opened.values():
+                device.close()
             raise
+        self._names = tuple(outputs)
+        self._pins = {name: output.pin for name, output in outputs.items()}
+        self._devices = {}
+        for name, output in outputs.items():
+            if (kept := claimed.pop(output.pin, None)) is not None:
+                _invert(name, kept, output)
+                self._devices[name] = kept
+            elif output.pin in opened:
+                self._devices[name] = opened[output.pin]
+        for device in claimed.values():
+            device.close()
 
     def names(self) -> tuple[str, ...]:
         """Names, in the configuration's order."""
@@ -83,3 +103,21 @@ class GpioOutputs:
         if name not in self._devices:
             raise DeviceError("gpio", "this machine has no GPIO pins")
         return self._devices[name]
+
+
+def _opened(name: str, output: OutputConfig, factory: Factory) -> OutputDevice:
+    from gpiozero import OutputDevice
+
+    with claiming(f"output {name!r}", output.pin):
+        return OutputDevice(
+            output.pin, active_high=output.active_high, initial_value=output.initial, pin_factory=factory
+        )
+
+
+def _invert(name: str, device: OutputDevice, output: OutputConfig) -> None:
+    """Let the other level mean that it is on, where that has changed; what was on stays on."""
+    if device.active_high != output.active_high:
+        with claiming(f"output {name!r}", output.pin):
+            is_on = bool(device.value)
+            device.active_high = output.active_high
+            device.value = is_on

@@ -17,6 +17,7 @@ from edge_agent.gateway.binding import bind, release
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
+    from edge_agent.gateway.binding import Binding
     from edge_agent.gateway.places import SocketPlace
     from edge_agent.runtime.rates import RateLimiter
     from edge_agent.runtime.report import Threads
@@ -76,7 +77,7 @@ async def serve_socket(
     Raises:
         SocketError: Another process serves it, or the file can't be made. The service can go on without.
     """
-    binding = await threads.run(lambda: bind(place), kind="socket")
+    binding = await _bound(place, threads)
     connections = _Connections(answer, rates, read_s, answer_s)
     try:
         server = await asyncio.start_unix_server(connections.accept, sock=binding.listener, limit=_MOST_REQUEST_BYTES)
@@ -87,11 +88,27 @@ async def serve_socket(
             server.close()
             await connections.close()
     finally:
-        binding.listener.close()
-        try:
-            await threads.run(lambda: release(binding), kind="socket")
-        except FaultError as error:
-            _log.warning("%s", error)
+        await _unbind(binding, threads)
+
+
+async def _bound(place: SocketPlace, threads: Threads) -> Binding:
+    """Bind; cancelled meanwhile, wait for the socket and give it up: nobody else knows of it."""
+    making = asyncio.create_task(threads.run(lambda: bind(place), kind="socket"), name="socket.bind")
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait({making})
+        if not making.cancelled() and making.exception() is None:
+            await _unbind(making.result(), threads)
+        raise
+
+
+async def _unbind(binding: Binding, threads: Threads) -> None:
+    binding.listener.close()
+    try:
+        await threads.run(lambda: release(binding), kind="socket")
+    except FaultError as error:
+        _log.warning("%s", error)
 
 
 class _Connections:

@@ -105,7 +105,9 @@ async def _answer(runner: Runner, turn: Turn, heard: Heard) -> Invitation:
         await runner.stages.kept()
     if answer.sentences is None:
         return answer.then
-    if foreseen is not None and answer.is_as(foreseen.answer) and not foreseen.has_failed:
+    voice = runner.stages.synthesizer
+    is_foreseen = foreseen is not None and answer.is_as(foreseen.answer) and not foreseen.has_failed
+    if foreseen is not None and is_foreseen and foreseen.is_voiced_by(voice):
         turn.reply = foreseen
         turn.note("speculation", foreseen.began_at, turn.now(), "kept")
     else:

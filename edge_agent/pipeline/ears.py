@@ -81,17 +81,11 @@ class Ears:
         on_utterance: Callable[[int, AudioChunk], None] | None = None,
     ) -> None:
         self._runner = runner
-        self._vad = vad
-        self._pauses = pauses if pauses is not None else PauseLearner(endpoint)
-        self._endpointer = Endpointer(endpoint, pauses=self._pauses)
-        cutting_in = endpoint.model_copy(update={"onset_s": interruption.onset_s})
-        self._cutting_in = Endpointer(cutting_in, pauses=self._pauses)
-        self._guard = EchoGuard(interruption.margin_db)
-        self._level = _LEVELS.index(interruption.by)
-        self._wake = wake
         self._wake_station = wake_station
-        self._activation = activation
         self._on_utterance = on_utterance
+        self.frames_heard = 0
+        """Frames that were heard, from all sources: while nobody is deaf it grows by fifty a second."""
+        self.configure(vad, endpoint, activation, interruption, wake=wake, pauses=pauses)
         self._listened_s = 0.0
         self._spoken_s = 0.0
         self._since_end_s = 0.0
@@ -109,6 +103,28 @@ class Ears:
         runner.on_understood = self._judge
         runner.on_gone_on = self._gone_on
 
+    def configure(
+        self,
+        vad: VoiceActivityDetector,
+        endpoint: EndpointConfig,
+        activation: ActivationConfig,
+        interruption: InterruptionConfig,
+        *,
+        wake: WakeWordDetector | None = None,
+        pauses: PauseLearner | None = None,
+    ) -> None:
+        """Hear with these settings from now on. While no turn goes on: what was heard of an utterance is forgotten."""
+        self._vad = vad
+        self._pauses = pauses if pauses is not None else PauseLearner(endpoint)
+        self._endpointer = Endpointer(endpoint, pauses=self._pauses)
+        cutting_in = endpoint.model_copy(update={"onset_s": interruption.onset_s})
+        self._cutting_in = Endpointer(cutting_in, pauses=self._pauses)
+        self._guard = EchoGuard(interruption.margin_db)
+        self._level = _LEVELS.index(interruption.by)
+        self._wake = wake
+        self._activation = activation
+        self._was_judged = False
+
     async def listen(self, source: AudioSource, *, patient: bool) -> None:
         """Hear `source` to its end; an utterance it leaves open ends there.
 
@@ -121,6 +137,7 @@ class Ears:
             async for frame in frames:
                 self._lag_s = 0.0 if frame.captured_at is None else max(0.0, time.monotonic() - frame.captured_at)
                 await self._hear(frame)
+                self.frames_heard += 1
                 resting = self._runner.state in _RESTING
                 if resting is not was_resting:
                     was_resting = resting

@@ -52,6 +52,13 @@ class ReplyBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class ModeChanged:
+    """From now on something else makes the agent listen."""
+
+    mode: Literal["always", "button", "wake_word"]
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The turn is over: answered and played out, or failed, or without an answer.
 
@@ -112,5 +119,6 @@ Fact = (
     | InterruptionDismissed
     | Interrupted
     | MuteChanged
+    | ModeChanged
     | AnnouncementDue
 )

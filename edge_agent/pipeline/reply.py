@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.speaking import Rendered, Renderer
     from edge_agent.runtime.channel import ChannelStatistics
     from edge_agent.runtime.metrics import Metrics
+    from edge_agent.speak.tts import SpeechSynthesizer
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,10 @@ class PendingReply:
         """True where it came to an error before there was anything to hear."""
         task = self._task
         return task.done() and not task.cancelled() and task.exception() is not None and self.first_sound_at is None
+
+    def is_voiced_by(self, synthesizer: SpeechSynthesizer) -> bool:
+        """Tell whose voice it is: another one may have been taken into use since it was begun."""
+        return self._renderer.synthesizer is synthesizer
 
     def channels(self) -> tuple[ChannelStatistics, ...]:
         """Return how far each stage is ahead of the next."""

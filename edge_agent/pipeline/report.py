@@ -45,6 +45,7 @@ class TurnReport:
     Attributes:
         reply_heard: What of `reply` was played.
         alert: It announces what rings until somebody reacts.
+        announced: All that it was to say unasked; None where somebody asked.
         cut_off_by: What interrupted it.
         timeline: What happened and why, for the flight recorder.
     """
@@ -62,6 +63,7 @@ class TurnReport:
     timings: Timings = field(default_factory=Timings)
     interrupted: bool = False
     alert: bool = False
+    announced: str | None = None
     cut_off_by: str | None = None
     timeline: Timeline = field(default_factory=Timeline)
 

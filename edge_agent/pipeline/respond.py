@@ -113,7 +113,8 @@ class Responder:
         self._system_prompt = system_prompt
         self._most_tokens = most_tokens
         self._publisher = publisher
-        self._answers_the_unclear = answers_the_unclear
+        self.answers_the_unclear = answers_the_unclear
+        """Say so where nothing was understood."""
         self._judge = judge
         self._rehearse = rehearse
         self._tools = tools
@@ -126,6 +127,14 @@ class Responder:
         """Whoever loads the model sets and clears it."""
         self.allowance = allowance(Rung.NORMAL)
         """What the device can afford now; whoever watches the pressure sets it."""
+
+    def take_over(self, before: Responder) -> None:
+        """Go on where another one ends: what was said last, and what the device can afford.
+
+        What that one had asked is forgotten: its intents may be gone.
+        """
+        self._last_reply = before._last_reply
+        self.allowance = before.allowance
 
     @property
     def has_tools(self) -> bool:
@@ -328,7 +337,7 @@ class Responder:
 
     def _unclear(self, *, anyhow: bool = False) -> Answer:
         """Noise must not be talked back at; whoever pressed the button or said the wake word wants to know."""
-        if not self._answers_the_unclear and not anyhow:
+        if not self.answers_the_unclear and not anyhow:
             return Answer("none", None, "", then="nothing")
         return replace(self._fixed("none", self._texts.not_understood, ""), then="follow_up")
 

@@ -65,6 +65,8 @@ class Runner:
     An async context manager: leaving it waits for the running turn, or ends it where leaving is due to an error.
 
     Attributes:
+        stages: May be replaced: another recognizer is used from the next utterance on, another voice from the next
+            answer on. Another reasoner only while no turn goes on.
         on_reset_hearing: Is called when a new listening phase begins.
         on_understood: Is told what was understood in the pause of that number, which goes on.
         on_gone_on: Is told that an utterance goes on with the one before it, which had been called finished too early.
@@ -119,6 +121,11 @@ class Runner:
         """True while somebody speaks, or has spoken, into an answer, and it is not known what."""
         return self._now.rival is not None
 
+    @property
+    def conversation(self) -> Conversation:
+        """The state machine's whole state, for the runner that comes after this one."""
+        return self._now
+
     def channels(self) -> tuple[ChannelStatistics, ...]:
         """Return the channels of the last turn."""
         return () if self._latest is None else self._latest.channels()
@@ -147,6 +154,11 @@ class Runner:
     async def rested(self) -> None:
         """Wait until no turn is going on."""
         await self._resting.wait()
+
+    async def settled(self) -> None:
+        """Wait until the turns that live now have ended: nothing uses the stages any more that they began with."""
+        if tasks := {turn.task for turn in self._turns.values() if turn.task is not None}:
+            await asyncio.wait(tasks)
 
     async def hear_more(self, frame: AudioChunk) -> None:
         """Hand a frame of the utterance to the recognizer; waits while it is behind."""
@@ -226,7 +238,7 @@ class Runner:
             case CloseUtterance(turn_id, endpoint, lag_s):
                 self._close_utterance(turn_id, endpoint, lag_s)
             case Announce(turn_id, text, alert):
-                report = TurnReport(turn_id, reply=text, source="intent", alert=alert)
+                report = TurnReport(turn_id, reply=text, source="intent", alert=alert, announced=text)
                 self._start(self._new_turn(report), announce)
             case HoldReply(turn_id):
                 self._hold(turn_id, held=True)

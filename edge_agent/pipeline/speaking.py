@@ -55,7 +55,7 @@ class Renderer:
     """Renders sentences, one after the other, from the phrase cache or with the voice."""
 
     def __init__(self, synthesizer: SpeechSynthesizer, station: Station, phrases: SpokenPhrases | None = None) -> None:
-        self._synthesizer = synthesizer
+        self.synthesizer = synthesizer
         self._station = station
         self._phrases = phrases
 
@@ -79,8 +79,8 @@ class Renderer:
                 yield chunk
             return
         rendered: list[AudioChunk] = []
-        job = self._synthesizer.synthesize(sentence)
-        stop = partial(self._synthesizer.stop, job)
+        job = self.synthesizer.synthesize(sentence)
+        stop = partial(self.synthesizer.stop, job)
         steps = self._station.steps(
             job, kind="tts.sentence", priority=Priority.HIGH, timeout_s=_SENTENCE_S, stop=stop, ahead=2
         )

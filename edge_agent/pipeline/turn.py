@@ -46,6 +46,7 @@ from edge_agent.pipeline.facts import (
     InterruptionDismissed,
     Invitation,
     ListeningLapsed,
+    ModeChanged,
     MuteChanged,
     ReplyBegan,
     SpeechBegan,
@@ -130,7 +131,7 @@ def step(now: Conversation, fact: Fact) -> Step:
     return after, commands
 
 
-def _apply(now: Conversation, fact: Fact) -> Step:  # noqa: C901, PLR0911 - one line a fact
+def _apply(now: Conversation, fact: Fact) -> Step:  # noqa: C901, PLR0911, PLR0912 - one line a fact
     match fact:
         case Activated():
             return _activated(now, fact)
@@ -154,6 +155,8 @@ def _apply(now: Conversation, fact: Fact) -> Step:  # noqa: C901, PLR0911 - one 
             return _interrupted(now, fact)
         case MuteChanged():
             return _mute_changed(now, fact)
+        case ModeChanged(mode):
+            return _mode_changed(now, mode)
         case AnnouncementDue():
             return _announcement_due(now, fact)
 
@@ -262,6 +265,13 @@ def _mute_changed(now: Conversation, fact: MuteChanged) -> Step:
     if now.rival is not None and fact.muted:
         dismissed, commands = _interruption_dismissed(after, now.rival.turn_id)
         return dismissed, (CancelTurn(now.rival.turn_id, "muted"), *commands)
+    if now.in_turn:
+        return after, ()
+    return replace(after, state=after.resting, invitation="nothing"), (ResetHearing(),)
+
+
+def _mode_changed(now: Conversation, mode: Mode) -> Step:
+    after = replace(now, mode=mode, returns_to=None)
     if now.in_turn:
         return after, ()
     return replace(after, state=after.resting, invitation="nothing"), (ResetHearing(),)

@@ -23,6 +23,11 @@ class History:
     def __len__(self) -> int:
         return len(self._turns)
 
+    def resize(self, turns: int) -> None:
+        """Keep `turns` at most from now on; where that is fewer, the oldest go."""
+        self._most = turns
+        del self._turns[: max(0, len(self._turns) - turns)]
+
     def add(self, user: str, assistant: str) -> None:
         """Remember a turn; one whose answer was interrupted before a word was heard leaves no trace.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from edge_agent.config.engines import LlmConfig
+
 CALL_OPENING = "{"
 """What every tool call begins with, and no sentence that is spoken."""
 
@@ -67,6 +69,10 @@ class LanguageModel(Protocol):
             ModelError: The model is absent or corrupt.
             GenerationError: The engine did not start.
         """
+        ...
+
+    def tune(self, config: LlmConfig) -> None:
+        """Answer as `config` says from the next answer on; what says how the model is loaded is not looked at."""
         ...
 
     def room(self, messages: Sequence[ChatMessage]) -> float:

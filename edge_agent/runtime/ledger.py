@@ -194,6 +194,10 @@ class Claim:
         if most is not None:
             self._state.most = max(1, min(self._state.most, most))
 
+    def resize(self, most: int) -> None:
+        """Ask for `most` threads at the most from now on, more than before or fewer."""
+        self._state.most = max(1, min(most, self._ledger.compute_cores))
+
     def open(self, stopped: Callable[[], bool]) -> bool:
         """Wait for at least one thread, on the thread that will compute; return False where `stopped` came true.
 

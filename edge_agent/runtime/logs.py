@@ -107,6 +107,11 @@ def logging_to(stream: TextIO | None, level: str) -> Iterator[LogQueue]:
         _finish(records, handler, writer)
 
 
+def set_level(level: str) -> None:
+    """Log the package's records of `level` and above from now on."""
+    logging.getLogger("edge_agent").setLevel(level.upper())
+
+
 def _write(records: queue.Queue[logging.LogRecord | None], handler: LogQueue, stream: TextIO | None) -> None:
     """Write records until None comes; say how many were dropped as soon as that is seen."""
     formatter = LineFormatter(journal=is_journal(stream))

@@ -85,7 +85,7 @@ class Supervisor:
         self._metrics = metrics
         self._report = report
         self._first_s, self._longest_s = first_s, longest_s
-        self._stages: list[asyncio.Task[None]] = []
+        self._stages: dict[str, asyncio.Task[None]] = {}
         self.restarts: dict[str, int] = {}
         """How often each stage was started again."""
 
@@ -96,14 +96,20 @@ class Supervisor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for stage in self._stages:
+        for stage in self._stages.values():
             stage.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
     def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work()` as stage `name` until it returns."""
+        """Run `work()` as stage `name` until it returns. A stage of that name must have ended."""
         self.restarts[name] = 0
-        self._stages.append(self._tasks.create_task(self._keep(name, work), name=f"keep.{name}"))
+        self._stages[name] = self._tasks.create_task(self._keep(name, work), name=f"keep.{name}")
+
+    async def end(self, name: str) -> None:
+        """End a stage, and wait for it; it may then be kept anew, with other work. Nothing happens where none runs."""
+        if (stage := self._stages.pop(name, None)) is not None:
+            stage.cancel()
+            await asyncio.wait({stage})
 
     async def _keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         loop = asyncio.get_running_loop()

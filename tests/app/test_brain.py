@@ -16,7 +16,7 @@ from doubles import Notebook, ScriptedModel, said
 from edge_agent.app.brain import Brain, RememberedVolume, open_brain
 from edge_agent.app.chores import Chores
 from edge_agent.app.core import open_core
-from edge_agent.app.live import _load_model
+from edge_agent.app.model_keeping import load_model
 from edge_agent.app.places import Places
 from edge_agent.config.schema import Config
 from edge_agent.errors import GenerationError
@@ -104,7 +104,7 @@ async def test_intents_are_answered_while_the_model_loads(tmp_path: Path, monkey
             "I'm still starting up. Ask me that again in a moment.",
         )
         model.go_on.set()
-        await _load_model(brain, Notebook(), chores)
+        await load_model(brain, Notebook(), chores.warm_soon)
         assert await ask(brain, "tell me about rain") == ("llm", "Well.")
     assert model.closed
 
@@ -114,7 +114,7 @@ async def test_a_model_that_cannot_be_loaded_is_done_without(tmp_path: Path, mon
     model, notebook = SlowModel(GenerationError("llama.cpp", "no memory")), Notebook()
     model.go_on.set()
     async with think(model, tmp_path, monkeypatch) as (brain, chores):
-        await _load_model(brain, notebook, chores)
+        await load_model(brain, notebook, chores.warm_soon)
         assert notebook.faults == ["no language model: llama.cpp: no memory"]
         source, text = await ask(brain, "tell me about rain")
         assert (source, "no language model" in text) == ("none", True)

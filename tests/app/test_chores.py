@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from edge_agent.app.brain import Brain, RememberedVolume, open_brain
 from edge_agent.app.chores import Chores
 from edge_agent.app.core import Core, open_core
 from edge_agent.app.places import Places
-from edge_agent.app.voice import Voice
+from edge_agent.app.voice import Engines, Voice
 from edge_agent.config.schema import Config
 from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.report import TurnReport
@@ -59,7 +59,15 @@ class Home:
         self.synthesizer = CountingSynthesizer()
         self.cache = PhraseCache(10_000_000)
         self.phrases = SpokenPhrases(self.cache, "counting")
-        self.voice = Voice(cast("Any", None), cast("Any", None), cast("Any", None), self.synthesizer, self.phrases)
+        engines = Engines(cast("Any", None), self.synthesizer, None)
+        self.voice = Voice(
+            cast("Any", None),
+            cast("Any", None),
+            engines,
+            self.phrases,
+            make_stages=cast("Any", None),
+            caches=AsyncExitStack(),
+        )
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait; bounded."""
@@ -178,7 +186,7 @@ async def test_sentences_that_are_always_the_same_are_rendered_ahead(
     """Said later, they come from the cache: not a word is rendered again."""
     async with open_home(tmp_path, monkeypatch) as home:
         home.chores.render_fixed(home.voice)
-        await home.until(lambda: home.core.scheduler.outcome("phrases.render"))
+        await home.until(lambda: home.core.scheduler.outcome("phrases.render.1"))
         rendered = list(home.synthesizer.rendered)
         assert "understand" in " ".join(rendered)
         renderer = Renderer(home.synthesizer, home.core.tts, home.phrases)

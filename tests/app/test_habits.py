@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.app.core import open_core
-from edge_agent.app.habits import open_pauses
+from edge_agent.app.habits import open_habits
 from edge_agent.app.places import Places
 from edge_agent.config.audio import EndpointConfig
 from edge_agent.config.schema import Config
@@ -17,7 +17,8 @@ from edge_agent.config.schema import Config
 async def live(state: Path, *pauses_s: float) -> float:
     """Let somebody speak with these pauses, and return the silence that is learned after."""
     places = Places(models=state, cache=state, state=state)
-    async with open_core(Config()) as core, open_pauses(EndpointConfig(), places, core) as learner:
+    async with open_core(Config()) as core, open_habits(EndpointConfig(), places, core) as habits:
+        learner = habits.pauses
         for pause_s in pauses_s:
             learner.pause(pause_s)
             learner.utterance_ended(3.0, 0.6)

@@ -321,3 +321,21 @@ def test_coughs_do_not_cost_the_answered_turn_its_audio(day: Day) -> None:
         recorder.note_audio(number, AudioChunk(_SAID * 160, HEAR_RATE_HZ))
     recorder.turn_ended(turn_of(1))
     assert recorder.audio(1) is not None
+
+
+def test_what_is_kept_can_be_changed(day: Day) -> None:
+    """Fewer turns go at once, and audio that is not wanted any more; more find room from then on."""
+    recorder = recorder_of(day, turns=3, audio_turns=3)
+    for number in range(3):
+        recorder.note_audio(number, AudioChunk(_SAID, HEAR_RATE_HZ))
+        recorder.turn_ended(turn_of(number))
+    recorder.note_audio(3, AudioChunk(_SAID, HEAR_RATE_HZ))
+    recorder.configure(RecorderConfig(turns=2, audio_turns=1))
+    assert [turn["turn"] for turn in recorder.turns(9)] == [1, 2]
+    assert (recorder.audio(1), recorder.audio(2) is None) == (None, False)
+    recorder.configure(RecorderConfig(turns=2))
+    recorder.turn_ended(turn_of(3))
+    assert [recorder.audio(number) for number in range(4)] == [None] * 4
+    recorder.configure(RecorderConfig(turns=5))
+    recorder.turn_ended(turn_of(4))
+    assert [turn["turn"] for turn in recorder.turns(9)] == [2, 3, 4]

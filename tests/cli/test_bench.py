@@ -10,7 +10,7 @@ import pytest
 from commands import assert_one_complaint
 from rich.console import Console
 
-from edge_agent.bench import concurrency, conversation
+from edge_agent.bench import concurrency, conversation, mqtt
 from edge_agent.bench.result import Findings, Reference, at_most
 from edge_agent.cli import bench
 from edge_agent.cli.bench_view import ProgressLine, print_findings
@@ -52,7 +52,7 @@ def test_wrong_usage_is_one_line(command_line: CommandLine, arguments: tuple[str
 
 def test_parts_are_those_that_there_are() -> None:
     """The command says them again, because importing them loads engines."""
-    assert bench._PARTS == {"concurrency": concurrency.PARTS, "conversation": conversation.PARTS}
+    assert bench._PARTS == {"concurrency": concurrency.PARTS, "conversation": conversation.PARTS, "mqtt": mqtt.PARTS}
 
 
 def test_a_person_sees_value_goal_and_reference() -> None:

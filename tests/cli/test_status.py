@@ -175,6 +175,31 @@ def test_what_is_not_known_is_not_shown() -> None:
     assert "Pool" not in text
 
 
+@pytest.mark.parametrize(
+    ("broker", "line"),
+    [
+        (
+            {"broker": "hub:8883", "connected": True, "reason": "", "since_s": 93784.2, "events_waiting": 0},
+            "broker connected to hub:8883 for 1 d 2 h",
+        ),
+        (
+            {
+                "broker": "hub:8883",
+                "connected": False,
+                "reason": "its certificate has expired",
+                "since_s": 5.0,
+                "events_waiting": 3,
+            },
+            "broker not connected to hub:8883: its certificate has expired; 3 events wait",
+        ),
+    ],
+)
+def test_the_connection_to_the_broker_is_explained(broker: dict[str, Any], line: str) -> None:
+    """How long it lasts, or why there is none."""
+    text = " ".join(shown(status_of(broker=broker), width=120).split())
+    assert line in text
+
+
 def test_all_is_well_in_few_words() -> None:
     """Normal pressure has no reasons, but a temperature."""
     report = {"pressure": {"rung": "normal", "reasons": [], "for_s": 9.0, "temperature_c": 51.6}, "bottleneck": None}

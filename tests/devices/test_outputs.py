@@ -89,3 +89,46 @@ def test_closing_frees_the_pins_and_may_be_repeated(factory: Factory) -> None:
     assert pin.function == "input"
     with pytest.raises(DeviceError):
         outputs.switch("lamp", "on")
+
+
+def test_pins_that_stay_keep_their_level(factory: Factory) -> None:
+    """One is added, one goes, one gets another name, one means the other level: what is on stays on throughout."""
+    outputs = GpioOutputs(
+        {name: OutputConfig(pin=pin) for name, pin in (("lamp", 5), ("fan", 6), ("bell", 7))}, factory
+    )
+    for name in outputs.names():
+        outputs.switch(name, "on")
+    after = {
+        "light": OutputConfig(pin=5),
+        "fan": OutputConfig(pin=6, active_high=False),
+        "pump": OutputConfig(pin=8, initial=True),
+    }
+    outputs.change(after, factory)
+    assert outputs.names() == ("light", "fan", "pump")
+    assert [outputs.state(name) for name in outputs.names()] == [True, True, True]
+    assert [bool(factory.pin(pin).state) for pin in (5, 6, 8)] == [True, False, True]
+    OutputDevice(7, pin_factory=factory).close()  # it is free
+    outputs.close()
+
+
+def test_a_change_that_fails_changes_nothing(factory: Factory) -> None:
+    """What was claimed for it is free again, and the outputs that there were are switched."""
+    outputs = GpioOutputs({"lamp": OutputConfig(pin=5)}, factory)
+    outputs.switch("lamp", "on")
+    with OutputDevice(9, pin_factory=factory), pytest.raises(DeviceError, match="output 'pump' on pin 9"):
+        outputs.change({"fan": OutputConfig(pin=6), "pump": OutputConfig(pin=9)}, factory)
+    assert (outputs.names(), outputs.state("lamp")) == (("lamp",), True)
+    OutputDevice(6, pin_factory=factory).close()
+    outputs.close()
+
+
+def test_another_board_frees_all_pins_first(factory: Factory) -> None:
+    """Without one the names are known; with one again they are switched."""
+    outputs = GpioOutputs({"lamp": OutputConfig(pin=5)}, factory)
+    outputs.change({"lamp": OutputConfig(pin=5)}, None)
+    OutputDevice(5, pin_factory=factory).close()
+    with pytest.raises(DeviceError, match="no GPIO pins"):
+        outputs.switch("lamp", "on")
+    outputs.change({"lamp": OutputConfig(pin=5)}, factory)
+    assert outputs.switch("lamp", "on")
+    outputs.close()

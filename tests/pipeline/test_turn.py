@@ -27,6 +27,7 @@ from edge_agent.pipeline.facts import (
     InterruptionConfirmed,
     InterruptionDismissed,
     ListeningLapsed,
+    ModeChanged,
     MuteChanged,
     ReplyBegan,
     SpeechBegan,
@@ -54,6 +55,23 @@ def test_a_whole_turn_in_mode_always() -> None:
     now, commands = play("always", SpeechBegan(), SpeechEnded(ENDPOINT), ReplyBegan(1), TurnEnded(1))
     assert now.state is State.LISTENING
     assert commands == [OpenTurn(1), CloseUtterance(1, ENDPOINT, 0.0), ResetHearing()]
+
+
+def test_another_mode_begins_between_turns() -> None:
+    """What rests rests as the new mode has it; a turn that goes on ends first, and an invitation is over."""
+    now, commands = play("wake_word", ModeChanged("always"))
+    assert (now.mode, now.state, commands) == ("always", State.LISTENING, [ResetHearing()])
+    now, _ = play("always", ModeChanged("button"))
+    assert now.state is State.IDLE
+    now, commands = play("always", SpeechBegan(), ModeChanged("button"))
+    assert (now.state, commands) == (State.HEARING, [OpenTurn(1)])
+    now, _ = step(now, SpeechEnded(ENDPOINT))
+    now, _ = step(now, TurnEnded(1))
+    assert now.state is State.IDLE
+    now, _ = play("button", Activated("button"), ModeChanged("wake_word"))
+    assert (now.state, now.invitation) == (State.IDLE, "nothing")
+    now, _ = play("wake_word", MuteChanged(muted=True), ModeChanged("always"))
+    assert now.state is State.IDLE
 
 
 def test_a_whole_turn_after_the_wake_word() -> None:
@@ -277,6 +295,8 @@ FACTS = st.one_of(
             Interrupted("stop"),
             MuteChanged(muted=True),
             MuteChanged(muted=False),
+            ModeChanged("always"),
+            ModeChanged("wake_word"),
             AnnouncementDue("ding"),
         ]
     ),

@@ -71,3 +71,17 @@ def test_clear_forgets_everything() -> None:
     history.add("question", "answer")
     history.clear()
     assert history.messages("", "now") == (ChatMessage("user", "now"),)
+
+
+def test_it_can_be_made_shorter_and_longer() -> None:
+    """The oldest turns go at once; there is room for more from then on."""
+    history = History(4)
+    for number in range(4):
+        history.add(f"{number}", "yes")
+    history.resize(2)
+    assert contents(history) == ["2", "3"]
+    history.resize(3)
+    history.add("4", "yes")
+    assert contents(history) == ["2", "3", "4"]
+    history.resize(0)
+    assert contents(history) == []

@@ -156,3 +156,15 @@ def test_many_threads_never_hold_more_than_the_cores() -> None:
     assert crowd.most <= 2
     assert all(crowd.computed)
     assert crowd.ledger.statistics().held == 0
+
+
+def test_a_claim_can_be_made_larger_again() -> None:
+    """Another engine that uses more threads takes the place of one that used fewer."""
+    claim = CoreLedger(4, 1).claim("tts", Rank.SPEAKING, 2)
+    claim.bound(1)
+    claim.resize(2)
+    assert claim.most == 2
+    claim.resize(64)
+    assert claim.most == 3
+    claim.resize(0)
+    assert claim.most == 1

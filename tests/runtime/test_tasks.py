@@ -133,3 +133,31 @@ def test_a_stage_that_returns_is_over() -> None:
 
     go()
     assert starts == [1]
+
+
+async def test_a_stage_can_be_ended_and_kept_anew() -> None:
+    """Only that one is cancelled, it is waited for, and its failures are counted from the beginning."""
+    began: list[str] = []
+    ended: list[str] = []
+
+    async def work(name: str) -> None:
+        began.append(name)
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(name)
+
+    async with Supervisor(Metrics(), began.append) as supervisor:
+        supervisor.keep("a", lambda: work("first"))
+        supervisor.keep("b", lambda: work("other"))
+        await asyncio.sleep(0.01)
+        await supervisor.end("a")
+        assert ended == ["first"]
+        await supervisor.end("a")
+        await supervisor.end("c")
+        supervisor.keep("a", lambda: work("second"))
+        await asyncio.sleep(0.01)
+        assert began == ["first", "other", "second"]
+        assert supervisor.restarts == {"a": 0, "b": 0}
+    assert sorted(ended) == ["first", "other", "second"]

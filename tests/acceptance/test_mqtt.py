@@ -89,7 +89,7 @@ class Operator:
 
     def _take(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         text = message.payload.decode()
-        payload = json.loads(text) if text[:1] in '{["' else text
+        payload: Any = json.loads(text) if text[:1] in '{["' else text
         with self._news:
             self.last[message.topic] = payload
             if "/event/" in message.topic:

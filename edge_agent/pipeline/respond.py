@@ -14,7 +14,7 @@ from edge_agent.pipeline.answering import Answer, Outcome, Understanding
 from edge_agent.pipeline.calling import CallCollector
 from edge_agent.reason.actions import Control
 from edge_agent.reason.ask import ANSWERS
-from edge_agent.reason.sentences import ClauseCutter, SentenceCutter
+from edge_agent.reason.sentences import ClauseCutter
 from edge_agent.runtime.pool import Priority
 from edge_agent.runtime.pressure import Rung, allowance
 
@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 _DELTAS_AHEAD = 16
 """Pieces of text that the model may be ahead of who speaks them: it need not wait for the loop after each token."""
+_FIRST_WORDS = 2
+"""Of the first clause of a text that is known whole; of a model's, which comes word by word, one more."""
 _MATCH_S = 10.0
 _ANSWER_S = 600.0
 """The longest that an answer may take, being spoken included, since the model waits for the voice."""
@@ -349,7 +351,7 @@ def _invitation(reply: Reply) -> Invitation:
 
 
 async def sentences_of(text: str) -> AsyncGenerator[str, None]:
-    """Yield a whole text sentence by sentence."""
-    cutter = SentenceCutter()
+    """Yield a whole text sentence by sentence, the first clause by itself: "It's Saturday," can sound, and be kept."""
+    cutter = ClauseCutter(words=_FIRST_WORDS)
     for sentence in (*cutter.feed(text), *cutter.flush()):
         yield sentence

@@ -130,11 +130,12 @@ _CLAUSE_WIDE = 5
 class ClauseCutter(SentenceCutter):
     """Cuts like its parent, but ends the very first piece at its first clause: the answer sounds sooner.
 
-    "Well, I think that…" is not cut after its first word: a clause has at least three.
+    "Well, I think that…" is not cut after its first word: a clause has at least `words`.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, words: int = _CLAUSE_WORDS) -> None:
         super().__init__(limit)
+        self._words = words
         self._begun = False
 
     def flush(self) -> list[str]:
@@ -151,7 +152,7 @@ class ClauseCutter(SentenceCutter):
         end = super()._certain_end()
         if end or self._begun or not _CLAUSE_END.search(self._text):
             return end
-        is_long = len(self._text.split()) >= _CLAUSE_WORDS or (
+        is_long = len(self._text.split()) >= self._words or (
             not self._text.isascii() and len(self._text) > _CLAUSE_WIDE
         )
         return len(self._text) if is_long else 0

@@ -155,6 +155,14 @@ def test_the_very_first_piece_ends_at_its_first_clause() -> None:
     ]
 
 
+def test_two_words_can_be_a_clause() -> None:
+    """Of a text that is known whole."""
+    cutter = ClauseCutter(words=2)
+    text = "It's Saturday, the twenty-eighth of November."
+    assert [*cutter.feed(text), *cutter.flush()] == ["It's Saturday,", "the twenty-eighth of November."]
+    assert [*cutter.feed("Well, I do not know."), *cutter.flush()] == ["Well, I do not know."]
+
+
 @given(st.text(st.sampled_from("ab ,;.!?—，。 "), max_size=80), st.integers(1, 5))
 def test_clauses_hold_the_words_of_the_text(text: str, size: int) -> None:
     """Each once and in order, however the text was split into deltas."""

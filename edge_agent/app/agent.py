@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_agent.app.blame import problems_of
 from edge_agent.app.body import Body, Lasting, Remains, open_body
 from edge_agent.app.change import ChangeError
-from edge_agent.app.health import SOURCE, Mark, prove
+from edge_agent.app.health import HEARING, SOURCE, Mark, prove
 from edge_agent.app.loading import PartError
 from edge_agent.app.mouth import Mouth
 from edge_agent.app.parts import Part, affected, changed_keys, describe
@@ -99,6 +99,7 @@ class Agent:
         self._touched: frozenset[Part] = frozenset()
         self._unproven: frozenset[Part] = frozenset(Part)
         self._mark = Mark(frozenset(Part), 0, 0)
+        self._was_changed = False
         self.mouth = Mouth(config.audio)
         self.book = StatusBook()
         self.recorder = world.recorder or FlightRecorder(config.recorder)
@@ -186,6 +187,7 @@ class Agent:
             ChangeError: A part does not start with it; `problems` name the keys where they are known.
         """
         async with self._changing:
+            was_deaf = self._body is not None and bool(self._body.listening.trouble)
             keys = changed_keys(self._config, config)
             parts = affected(keys) | self._touched
             if parts:
@@ -197,8 +199,10 @@ class Agent:
             except (BadInputError, FaultError) as error:
                 raise ChangeError(problems_of(error, None, keys, SOURCE)) from error
             finally:
-                self._unproven |= parts
-                self._remark()
+                # What nobody has changed since the start is not this change's fault.
+                self._unproven = parts | (self._unproven if self._was_changed else frozenset())
+                self._was_changed = True
+                self._remark(was_deaf=was_deaf)
             self._config = config
             self._touched = frozenset()
         self.on_change(parts)
@@ -225,9 +229,10 @@ class Agent:
     def _touch(self, parts: frozenset[Part]) -> None:
         self._touched |= parts
 
-    def _remark(self) -> None:
+    def _remark(self, *, was_deaf: bool = False) -> None:
         if (body := self._body) is not None:
-            self._mark = Mark(self._unproven, body.voice.ears.frames_heard, body.stage_faults)
+            must_hear = not was_deaf or not self._unproven.isdisjoint(HEARING)
+            self._mark = Mark(self._unproven, body.voice.ears.frames_heard, body.stage_faults, must_hear=must_hear)
 
     async def _begin_anew(self, config: Config, parts: frozenset[Part]) -> None:
         if self._body is not None:

@@ -126,6 +126,11 @@ class Reconfiguration:
         self._tell(f"without remote configuration: {plain(reason, _LONGEST_REASON)}")
         return self.config
 
+    async def end_well(self) -> None:
+        """The device ends by order: that is held against no document but one that is being tried."""
+        if not self._is_off_course:
+            await self._book.end_well()
+
     def offer(self, topic: str, payload: bytes) -> None:
         """Take a document that arrived. While one is being tried the latest of each topic waits; returns at once."""
         if topic not in self._book.topics:
@@ -155,8 +160,7 @@ class Reconfiguration:
                     if (payload := self._pending.pop(topic, None)) is not None:
                         await self._take(topic, payload, applier)
         except asyncio.CancelledError:
-            if not self._is_off_course:
-                await self._book.end_well()
+            await self.end_well()
             raise
 
     async def _wait(self, survived_at_s: float) -> None:

@@ -17,7 +17,7 @@ from edge_agent.app.places import find_places
 from edge_agent.app.publishing import make_outbox, make_topics, open_mqtt_pool
 from edge_agent.app.reconfiguration import Reconfiguration, RollBackFailedError
 from edge_agent.app.remote_control import ControlledParts, RemoteControl
-from edge_agent.app.telling import StatusFacts
+from edge_agent.app.remote_facts import facts, standing
 from edge_agent.errors import BadInputError, FaultError
 from edge_agent.mqtt.command_memory import CommandMemory
 from edge_agent.mqtt.command_request import MOST_COMMAND_BYTES
@@ -28,6 +28,7 @@ from edge_agent.mqtt.link import BrokerLink
 from edge_agent.mqtt.retained import RetainedDocument
 from edge_agent.mqtt.telling import Telling
 from edge_agent.pipeline.observer import Observers
+from edge_agent.runtime.loop import single_error
 from edge_agent.runtime.metrics import Metrics
 from edge_agent.runtime.pool import Pool
 from edge_agent.runtime.tasks import Supervisor
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from edge_agent.app.recorder import FlightRecorder
+    from edge_agent.app.telling import StatusFacts
     from edge_agent.config.load import OwnConfig
     from edge_agent.config.schema import Config
     from edge_agent.mqtt.events import EventOutbox
@@ -53,8 +55,9 @@ _log = logging.getLogger(__name__)
 _STATE_WORKERS = 3
 """The database's writer, a reader, and the files of the remote configuration."""
 _LEAVING_S = 0.5
-_UNIT_VARIABLE = "INVOCATION_ID"
-"""Set by systemd for what it started, and so would start again."""
+_UNIT_VARIABLES = ("INVOCATION_ID", "SYSTEMD_EXEC_PID")
+"""Set by systemd for what it started, and so would start again. A terminal that it started hands them on to its
+programs; the second one, where there is one (systemd 248), tells those from the service."""
 
 
 class RestartRequestedError(FaultError):
@@ -88,9 +91,13 @@ async def hold_device(own: OwnConfig, means: Means) -> NoReturn:
         FaultError: An engine did not start, or the agent does not return from a failed change.
         RestartRequestedError: A command asked for it.
     """
-    async with AsyncExitStack() as stack:
-        device = await stack.enter_async_context(_open_device(own, means))
-        await device.ended
+    try:
+        async with _open_device(own, means) as device:
+            await device.ended
+    except BaseExceptionGroup as group:
+        if (error := single_error(group)) is not None:
+            raise error from group
+        raise
     raise AssertionError("a device ends with an error")  # for the type checker: `ended` never returns
 
 
@@ -102,6 +109,8 @@ class _Device:
         self.topics = topics
         self.metrics = Metrics()
         self.stages = Supervisor(self.metrics, self.tell)
+        self.acting = Supervisor(self.metrics, self.tell)
+        """What changes or commands the agent, and so ends before it."""
         self.database: Database | None = None
         self.agent: Agent | None = None
         self.telling: Telling | None = None
@@ -115,7 +124,7 @@ class _Device:
                 volume=lambda: self.present.mouth,
                 hears=lambda: self.agent is not None and bool(self.agent.book.channels()),
                 kept=self._kept,
-                restart=self._restart if os.environ.get(_UNIT_VARIABLE) else None,
+                restart=self._restart if _is_kept_running(os.environ) else None,
             ),
             changed=self.changed,
         )
@@ -171,6 +180,12 @@ class _Device:
             self.ended.set_exception(error)
 
 
+def _is_kept_running(environ: Mapping[str, str]) -> bool:
+    """Tell whether systemd runs this process as a service, by itself or by a launcher."""
+    unit, started = (environ.get(name, "") for name in _UNIT_VARIABLES)
+    return bool(unit) and started in ("", str(os.getpid()), str(os.getppid()))
+
+
 @asynccontextmanager
 async def _open_device(own: OwnConfig, means: Means) -> AsyncIterator[_Device]:
     config = own.under()
@@ -178,10 +193,11 @@ async def _open_device(own: OwnConfig, means: Means) -> AsyncIterator[_Device]:
     async with AsyncExitStack() as stack:
         pool = Pool("state", most_workers=_STATE_WORKERS)
         stack.push_async_callback(pool.close, _LEAVING_S)
-        places = find_places(config.directories)
+        places = await pool.run(partial(find_places, config.directories), kind="load.places")
         revisions = RevisionStore(places.state / "remote.json")
         changes = Reconfiguration(own, revisions, pool, device_id=device.topics.device_id, tell=device.tell)
         config = await changes.boot()
+        stack.push_async_exit(partial(_stopped, changes))
         device.database = await _open_database(stack, Database(places.state / "edge-agent.db", pool), device.tell)
         await stack.enter_async_context(device.stages)
         connected = await _connect(stack, device, config) if config.mqtt.host else None
@@ -195,28 +211,40 @@ async def _open_device(own: OwnConfig, means: Means) -> AsyncIterator[_Device]:
         )
         means.recorder.configure(config.recorder)
         agent = device.agent = await _open_agent(stack, own, changes, world)
+        await stack.enter_async_context(device.acting)
         if connected is not None:
             link, outbox = connected
             agent.book.on_change = device.changed
-            agent.book.broker = partial(_standing, device, link, outbox)
+            agent.book.broker = partial(standing, device.metrics, link, outbox)
             agent.link_is_well = lambda: link.state.is_connected
-            device.facts = _facts(device, agent, link, outbox, changes)
+            device.facts = facts(device.metrics, agent, link, outbox, changes, groups=device.topics.groups)
             _take_changes(device, link, changes)
             if config.remote.commands:
                 _take_commands(device, link, config)
             _appear(device, agent, link, changes.config)
             device.stages.keep("mqtt.link", link.run_loop)
+        device.acting.keep("config.changes", partial(device.change_loop, changes))  # without a broker it counts starts
         yield device
+
+
+async def _stopped(
+    changes: Reconfiguration, _kind: type[BaseException] | None, error: BaseException | None, _trace: object
+) -> None:
+    """A start that is broken off by order is not held against the remote documents either."""
+    if isinstance(error, asyncio.CancelledError):
+        await changes.end_well()
 
 
 async def _open_agent(stack: AsyncExitStack, own: OwnConfig, changes: Reconfiguration, world: World) -> Agent:
     """Open the agent; where it does not start with what was accepted remotely, as its owner configured it."""
     try:
+        world.set_log_level(changes.config.log_level)
         return await stack.enter_async_context(Agent.open(changes.config, world))
     except (BadInputError, FaultError) as error:
         if changes.config == own.under():
             raise
         config = await changes.fall_back(str(error))
+        world.set_log_level(config.log_level)
         return await stack.enter_async_context(Agent.open(config, world))
 
 
@@ -264,7 +292,6 @@ def _take_changes(device: _Device, link: BrokerLink, changes: Reconfiguration) -
     for topic in changes.topics:
         link.on(topic, offer, most_bytes=MOST_BYTES, on_refused=refused)
     device.stages.keep("config.reported", reported.run_loop)
-    device.stages.keep("config.changes", partial(device.change_loop, changes))
 
 
 def _take_commands(device: _Device, link: BrokerLink, config: Config) -> None:
@@ -278,7 +305,7 @@ def _take_commands(device: _Device, link: BrokerLink, config: Config) -> None:
         discovery_prefix=config.home_assistant.prefix,
     )
     link.on(device.topics.commands, commands.receive, most_bytes=MOST_COMMAND_BYTES)
-    device.stages.keep("mqtt.commands", commands.run_loop)
+    device.acting.keep("mqtt.commands", commands.run_loop)
 
 
 def _appear(device: _Device, agent: Agent, link: BrokerLink, config: Config) -> None:
@@ -309,34 +336,3 @@ def _appear(device: _Device, agent: Agent, link: BrokerLink, config: Config) -> 
 
     agent.on_change = on_change
     device.stages.keep("mqtt.discovery", discover_loop)
-
-
-def _standing(device: _Device, link: BrokerLink, outbox: EventOutbox) -> Mapping[str, Any]:
-    """Tell the device's owner of the connection."""
-    state = link.state
-    return {
-        "broker": state.broker,
-        "connected": state.is_connected,
-        "reason": state.reason,
-        "since_s": round(device.metrics.clock() - state.since_s, 1),
-        "events_waiting": outbox.counts.waiting,
-    }
-
-
-def _facts(
-    device: _Device, agent: Agent, link: BrokerLink, outbox: EventOutbox, changes: Reconfiguration
-) -> StatusFacts:
-    def counts() -> Mapping[str, Any]:
-        now = outbox.counts
-        return {"waiting": now.waiting, "sent": now.sent, "dropped": dict(now.dropped), "stored": now.is_stored}
-
-    return StatusFacts(
-        agent.book,
-        volume=lambda: agent.mouth,
-        uptime_s=lambda: device.metrics.clock() - device.metrics.started_s,
-        pressure=lambda: agent.pressure,
-        link=lambda: link.state,
-        outbox=counts,
-        configuration=lambda: changes.reported,
-        groups=device.topics.groups,
-    )

@@ -145,6 +145,7 @@ class RemoteBook:
             with contextlib.suppress(StoreError, TimeoutError, PoolBusyError, RuntimeError):  # the pool may be closed
                 async with asyncio.timeout(_KEEP_AT_END_S):
                     await self._pool.run(partial(self._revisions.save, state), kind="config.keep")
+                self.state = state
 
     async def settle(
         self, scope: str, revision: int, digest: str, outcome: Outcome, errors: Sequence[KeptError]

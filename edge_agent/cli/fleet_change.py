@@ -169,6 +169,8 @@ async def _set(
             _warn_of_doubts(editing.document.patch, console)
             members = operator.view.registry.members(target)
             online = sum(device.online is True for device in members)
+            if not members:
+                console.print(Text(f"! no device is known that takes it; is {target} right?", "yellow"), soft_wrap=True)
             question = f"Publish revision {editing.document.revision} for {target} ({online} of {len(members)} online)?"
             if not await confirmed(question, yes=yes):
                 console.print(Text("nothing was published", "dim"))

@@ -59,19 +59,31 @@ def device_table(devices: Sequence[Device]) -> Table:
     table.add_column("Device", no_wrap=True, overflow="ellipsis", max_width=32)
     table.add_column("State", no_wrap=True)
     table.add_column("Version", no_wrap=True, max_width=12)
-    table.add_column("Configuration", no_wrap=True)
+    # Where it is narrow only columns that may wrap give way; their cells are cut instead.
+    table.add_column("Configuration", overflow="ellipsis")
     table.add_column("Pressure", no_wrap=True)
-    table.add_column("Trouble", no_wrap=True, overflow="ellipsis")
+    table.add_column("Trouble", overflow="ellipsis")
     for device in devices:
         table.add_row(
             device.id,
             _state(device),
             device.version,
-            _configuration(device.report),
+            _one_line(_configuration(device.report)),
             Text(device.pressure, _RUNGS.get(device.pressure, "default")),
-            Text(device.trouble, "yellow"),
+            _one_line(Text(_reason(device), "yellow")),
         )
     return table
+
+
+def _reason(device: Device) -> str:
+    """Return the trouble without the outcome, which stands in a column of its own."""
+    outcome = device.report.outcome.replace("_", " ") if device.report is not None else ""
+    return device.trouble.removeprefix(f"{outcome}: ") if outcome else device.trouble
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap = True
+    return text
 
 
 def print_device(device: Device, documents: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
@@ -131,14 +143,9 @@ def _state(device: Device) -> Text:
 def _configuration(report: Report | None) -> Text:
     if report is None:
         return Text("-", "dim")
-    revisions = " ".join(f"{layer.removeprefix('group:')} {number}" for layer, number in _layers(report))
+    revisions = " ".join(f"{layer.removeprefix('group:')} {number}" for layer, number in report.layers)
     line = Text(report.outcome.replace("_", " ") or "?", _OUTCOMES.get(report.outcome, "dim"))
     return line.append(f"  {revisions}", "dim") if revisions else line
-
-
-def _layers(report: Report) -> list[tuple[str, int]]:
-    by_name = any(layer.startswith("group:") for layer in report.revisions)
-    return [(layer, number) for layer, number in report.revisions.items() if layer != "group" or not by_name]
 
 
 def _document(document: Mapping[str, Any]) -> Text:

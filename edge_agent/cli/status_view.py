@@ -92,8 +92,8 @@ def _broker(broker: Mapping[str, Any]) -> Text:
             line.append(f"; {broker['reason']}", "yellow")
     else:
         line = Text("not connected", "bold yellow").append(f" to {name}: {broker['reason']}", "default")
-    if broker["events_waiting"]:
-        line.append(f"; {broker['events_waiting']} events wait", "default")
+    if waiting := broker["events_waiting"]:
+        line.append("; 1 event waits" if waiting == 1 else f"; {waiting} events wait", "default")
     return line
 
 

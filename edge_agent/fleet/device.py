@@ -47,6 +47,12 @@ class Report:
     about: tuple[str, int] | None = None
     hash: str = ""
 
+    @property
+    def layers(self) -> list[tuple[str, int]]:
+        """The revisions for people: of groups each by name, where they have names."""
+        by_name = any(layer.startswith("group:") for layer in self.revisions)
+        return [(layer, number) for layer, number in self.revisions.items() if layer != "group" or not by_name]
+
     def revision(self, target: Target) -> int:
         """Return the revision of that layer that stands on the device; 0: none."""
         return _of_target(self.revisions, target)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 65_536
 """What a device takes of a document."""
+MOST_TRUSTED_REVISION = 1 << 52
+"""What others say is passed over only up to here: who may publish could leave no room for a higher revision."""
 
 
 class _Unset:

@@ -195,6 +195,6 @@ def _report_text(device: Device) -> str:
     report = device.report
     if report is None:
         return "its report was removed"
-    revisions = ", ".join(f"{layer} {revision}" for layer, revision in report.revisions.items()) or "no revision"
+    revisions = ", ".join(f"{layer.replace(':', ' ')} {number}" for layer, number in report.layers) or "no revision"
     why = f": {device.trouble}" if report.outcome in {"rejected", "rolled_back"} else ""
     return f"{report.outcome.replace('_', ' ') or 'report'} ({revisions}){why}"

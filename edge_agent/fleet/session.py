@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 import secrets
+import socket
+import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,18 +18,29 @@ from edge_agent.fleet.plain import plain
 from edge_agent.fleet.registry import MOST_DEVICES
 from edge_agent.fleet.target import is_name
 from edge_agent.mqtt.credentials import Credentials, load_credentials
-from edge_agent.mqtt.failures import BrokerError, network_reason, reason_of
+from edge_agent.mqtt.failures import NO_TLS, BrokerError, network_reason, reason_of
 from edge_agent.mqtt.tls import load_context
 from edge_agent.mqtt.topics import FLEET_ROOT, ROOT
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     import aiomqtt
 
     from edge_agent.config.mqtt import MqttConfig
 
+_SILENT = logging.getLogger("edge_agent.fleet.paho")
+"""What paho logs is said again, in words."""
+_SILENT.setLevel(logging.CRITICAL)
+_OPTIONS = {
+    "mqtt.host": "--broker",
+    "mqtt.port": "--broker HOST:PORT",
+    "mqtt.username": "--user",
+    "mqtt.password_file": "--password-file",
+    "mqtt.tls.enabled": "--tls",
+    "mqtt.tls.ca_file": "--ca",
+    "mqtt.tls.certificate_file": "--cert",
+}
 MOST_PACKET_BYTES = 262_144
 """A broker drops what is larger instead of sending it (MQTT 5, 3.1.2.11.4)."""
 _MOST_UNREAD = 200_000
@@ -234,11 +249,12 @@ async def connect(config: MqttConfig, *, timeout_s: float) -> AsyncIterator[Flee
         tls_context=context,
         properties=properties,
         max_queued_incoming_messages=_MOST_UNREAD,
+        logger=_SILENT,
     )
     try:
         await client.__aenter__()
     except aiomqtt.MqttError as error:
-        raise BrokerError(broker, _reason(error, config.host)) from error
+        raise BrokerError(broker, _for_operators(_refusal(error, config))) from error
     session = FleetSession(client, broker)
     try:
         yield session
@@ -252,15 +268,36 @@ def _load(config: MqttConfig) -> tuple[ssl.SSLContext | None, Credentials]:
     return load_context(config.tls) if config.tls.enabled else None, load_credentials(config)
 
 
+def _refusal(error: Exception, config: MqttConfig) -> str:
+    """Say why there is no connection; who takes the wrong kind of port hears nothing from it that could be shown."""
+    reason = _reason(error, config.host)
+    cause = error.__cause__ or error.__context__ or error
+    if isinstance(cause, ConnectionRefusedError | socket.gaierror | ssl.SSLError) or _code(error) is not None:
+        return reason
+    if config.tls.enabled:
+        return NO_TLS if isinstance(cause, ConnectionError | EOFError) else reason
+    return f"{reason}; if that port is for TLS, set mqtt.tls.enabled"
+
+
+def _for_operators(reason: str) -> str:
+    """Name the options beside the keys of a configuration."""
+    for key, option in _OPTIONS.items():
+        reason = re.sub(rf"{re.escape(key)}(?![\w.])", f"{option} ({key})", reason)
+    return reason
+
+
+def _code(error: Exception) -> int | None:
+    code = getattr(getattr(error, "rc", None), "value", None)
+    return code if isinstance(code, int) else None
+
+
 def _reason(error: Exception, host: str) -> str:
     """Say why: aiomqtt hides what it comes from, but keeps it."""
-    code = getattr(getattr(error, "rc", None), "value", None)
-    if isinstance(code, int):
+    if (code := _code(error)) is not None:
         return reason_of(code)
     cause = error.__cause__ or error.__context__ or error
     if isinstance(cause, OSError) and not isinstance(cause, TimeoutError):
         return network_reason(cause, host)
-    code = getattr(getattr(cause, "rc", None), "value", None)
-    if isinstance(code, int):
+    if isinstance(cause, Exception) and (code := _code(cause)) is not None:
         return reason_of(code)
     return "does not answer in time" if isinstance(cause, TimeoutError) else plain(str(cause))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_agent.fleet.document import Document
+from edge_agent.fleet.document import MOST_TRUSTED_REVISION, Document
 from edge_agent.fleet.errors import UnusableDocumentError
 from edge_agent.fleet.registry import Registry
 from edge_agent.fleet.sealing import Sealer
@@ -58,9 +58,13 @@ class FleetView:
         return found
 
     def forget(self, target: Target) -> None:
-        """Take what is retained for a followed layer for an empty document of the same revision."""
+        """Take what is retained for a followed layer for an empty document of the same revision.
+
+        Where that is a stranger's, or none, its revision counts only within reason.
+        """
         _, found = self._documents[target.topic]
-        self._documents[target.topic] = (target, Document(found.revision))
+        is_usable = isinstance(found, Document) or found.revision <= MOST_TRUSTED_REVISION
+        self._documents[target.topic] = (target, Document(found.revision if is_usable else 0))
 
     def listen(self, target: Target, listener: Callable[[Document], None] | None) -> None:
         """Hand each document of a followed layer to `listener`, from now on; None: no longer."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.errors import BadInputError
+from edge_agent.fleet.document import MOST_TRUSTED_REVISION
 from edge_agent.fleet.editing import Editing, Standing
 from edge_agent.fleet.errors import NotTakenError, OverwrittenError
 
@@ -71,8 +72,15 @@ class Operator:
         if before.is_signed and not self.sealer.private_key:
             raise BadInputError(f"{target.topic}: the document is signed; give the same key with --sign-key")
         members = self.view.registry.members(target)
-        floor = max((one.report.revision(target) for one in members if one.report is not None), default=0)
-        return Editing(edits, before, floor=floor)
+        # A device refuses what is no higher than what it has refused, too.
+        told = [
+            revision
+            for one in members
+            if one.report is not None
+            for revision in (one.report.revision(target), one.report.refused_revision(target))
+            if revision <= MOST_TRUSTED_REVISION
+        ]
+        return Editing(edits, before, floor=max(told, default=0))
 
     async def write(self, changes: Mapping[Target, Editing]) -> dict[Target, Document]:
         """Publish each layer's change and wait until it stands; return the documents.

@@ -85,6 +85,8 @@ class Client(aiomqtt.Client):
         self._end: BrokerError | None = None
         self._plain_properties: dict[str, Properties] = {}
         self.is_session_kept = False
+        for future in (self._connected, self._disconnected):
+            future.add_done_callback(_take_note)
         # paho offers no public way to bring a socket; it is asked for this one when it connects, and gets it once.
         self._client._create_socket_connection = self._hand_over  # type: ignore[method-assign,assignment] # noqa: SLF001
 
@@ -207,9 +209,6 @@ class Client(aiomqtt.Client):
         if self._misc_task is not None:
             self._misc_task.cancel()
             await asyncio.wait({self._misc_task})
-        for future in (self._connected, self._disconnected):
-            if future.done():
-                future.exception()  # it is known by now
 
     def _on_socket_open(self, client: PahoClient, userdata: Any, sock: PacketGate) -> None:  # type: ignore[override] # noqa: ANN401
         """Read from now on.
@@ -340,3 +339,9 @@ class Client(aiomqtt.Client):
         message: MQTTMessage,
     ) -> None:
         self._dispatch(message)
+
+
+def _take_note(future: asyncio.Future[None]) -> None:
+    """Look at how it ended: a connection may be lost when nobody waits for that any more."""
+    if not future.cancelled():
+        future.exception()

@@ -118,6 +118,8 @@ class Commands:
             if self._told_rates.allow(""):
                 _log.warning("a message on %r is no command", incoming.topic[:80])
             return
+        if not incoming.payload:
+            return  # how a retained message is deleted
         address = ReplyAddress(self._topics.result(name))
         try:
             self._check_rate(incoming)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.errors import FaultError
 from edge_agent.mqtt.command_args import MOST_TEXT
-from edge_agent.mqtt.failures import NotConnectedError
 from edge_agent.mqtt.sending import Connected
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _MOST_STATE = 255
 _ID = "ha-{{ now().timestamp() }}-{{ range(100000) | random }}"
 _PUBLISH_S = 30.0
 _AGAIN_S = 5.0
+_LONGEST_AGAIN_S = 600.0
 
 Component = dict[str, Any]
 
@@ -209,24 +210,39 @@ class Discovery:
     async def run_loop(self) -> None:
         """Publish until cancelled; where discovery is off, return as soon as nothing of it is left at the broker."""
         stale = await self._stale()
+        again_s, told = _AGAIN_S, ""
         while stale or self._config.enabled:
             await self._connected.up()
             self._again.clear()
-            try:
-                for topic in sorted(stale):
-                    await self._take_back(topic)
-                    stale.discard(topic)
+            if not (reason := await self._settle(stale)):
+                again_s, told = _AGAIN_S, ""
                 if self._config.enabled:
-                    await self._publish(self._topic, self._payload)
-            except NotConnectedError:
-                await asyncio.sleep(_AGAIN_S)
+                    await self._again.wait()
                 continue
+            if reason != told:  # a broker that forbids it does so for months
+                told = reason
+                _log.warning("Home Assistant's discovery: %s; trying again", reason)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(again_s):
+                    await self._again.wait()
+            again_s = min(2 * again_s, _LONGEST_AGAIN_S)
+
+    async def _settle(self, stale: set[str]) -> str:
+        """Take back what is `stale`, and publish, whatever becomes of that; return what went wrong, or nothing."""
+        reason = ""
+        for topic in sorted(stale):
+            try:
+                await self._take_back(topic)
             except (FaultError, TimeoutError) as error:
-                _log.warning("Home Assistant's discovery: %s; trying again", str(error) or "the broker does not answer")
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            if self._config.enabled:
-                await self._again.wait()
+                reason = f"{topic}: {str(error) or 'the broker does not answer'}"
+            else:
+                stale.discard(topic)
+        if self._config.enabled:
+            try:
+                await self._publish(self._topic, self._payload)
+            except (FaultError, TimeoutError) as error:
+                reason = f"{self._topic}: {str(error) or 'the broker does not answer'}"
+        return reason
 
     async def _stale(self) -> set[str]:
         """Return where documents are that should not be, and note where there will be one."""

@@ -465,3 +465,17 @@ async def test_changes_wait_for_each_other(open_home: Opens, house: House) -> No
         await asyncio.gather(home.apply(tts={"flite": {"voice": "one"}}), home.apply(vad={"aggressiveness": 1}))
         assert home.agent.config.vad.aggressiveness == 1
         assert (house.loads["voice"], house.closes["voice"]) == (3, 2)
+
+
+async def test_what_was_wrong_before_is_not_held_against_a_change(open_home: Opens, house: House) -> None:
+    """Microphone and speaker are unplugged: another log level is kept all the same, another microphone is not."""
+    async with open_home() as home:
+        house.plugged = {"spare"}
+        await home.until(lambda: any("microphone" in fault for fault in home.notebook.faults))
+        await home.apply(log_level="debug")
+        assert await home.agent.prove(WITHIN_S) == []
+        await home.apply(audio={"input_device": "mic"})
+        (problem,) = await home.agent.prove(0.5)
+        assert problem.key == "audio.input_device"
+        await home.apply(audio={"input_device": "spare"})
+        assert await home.agent.prove(WITHIN_S) == []

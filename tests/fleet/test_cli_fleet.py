@@ -6,13 +6,15 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
+from certificates import Authority
 from fleet.fake_devices import FLEET, fake_fleet
-from mosquitto_broker import Broker
+from mosquitto_broker import Broker, BrokerTls, MakeBroker
 
 
 async def fleet(broker: Broker, *args: str, within_s: float = 60.0) -> tuple[int, list[Any], str]:
@@ -175,6 +177,37 @@ async def test_signed_documents_are_only_added_to_with_the_key(running: Broker, 
     assert "--sign-key" in complaints
 
 
+async def test_a_revision_that_devices_have_refused_is_passed_over(running: Broker) -> None:
+    """Where the broker has lost the document, the next one is above what was refused, or it would be refused too."""
+    own = "edge-agent/d000/config/desired"
+    await leave(running, own, b'{"revision": 5, "patch": {"log_level": "debug"}}')
+    async with fake_fleet(
+        running.port, 1, verdict=lambda _one, patch: "rejected" if "log_level" in patch else "applied"
+    ):
+        await asyncio.sleep(0.5)
+        await leave(running, own, b"")
+        status, (line,), _ = await fleet(running, "set", "audio.volume=40", "--device", "d000", "--yes", "--json")
+    assert (status, line["revision"], line["devices"]) == (0, 6, {"d000": "applied"})
+
+
+async def test_a_stranger_cannot_use_up_the_revisions(running: Broker, tmp_path: Path) -> None:
+    """A forged document with the highest revision that there is leaves room for the owner's."""
+    key, own = str(tmp_path / "key"), "edge-agent/d000/config/desired"
+    assert (await fleet(running, "keygen", key))[0] == 0
+    async with fake_fleet(running.port, 1, verdict=lambda _one, patch: "applied" if patch else "silent"):
+        await leave(running, own, b'{"revision": 9007199254740992, "patch": {}}')
+        command = ("set", "audio.volume=40", "--device", "d000", "--replace", "--yes", "--json", "--sign-key", key)
+        status, (line,), _ = await fleet(running, *command)
+    assert (status, line["revision"]) == (0, 1)
+
+
+async def test_a_group_that_nobody_is_in_is_told(running: Broker) -> None:
+    """A slip in a group's name does not pass in silence."""
+    status, _, complaints = await fleet(running, "set", "audio.volume=40", "--group", "loby", "--yes", "--json")
+    assert status == 0
+    assert "is group loby right?" in complaints
+
+
 async def test_rollout_goes_from_canaries_to_all(running: Broker) -> None:
     """Canaries try it in their own documents, all get it in the fleet's, and the canaries' own are as before."""
     own = "edge-agent/d001/config/desired"
@@ -245,7 +278,34 @@ async def test_no_broker_is_one_clear_line(broker: Broker) -> None:
     status, _, complaints = await fleet(broker, "list", "--json")
     assert status == 1
     assert f"127.0.0.1:{broker.port}: refuses the connection" in complaints
+    assert "check --broker (mqtt.host) and --broker HOST:PORT (mqtt.port)" in complaints
     assert len(complaints.splitlines()) == 1
+
+
+async def test_what_is_wrong_with_tls_is_one_clear_line(make_broker: MakeBroker, tmp_path: Path) -> None:
+    """The wrong kind of port is guessed, and the option to correct is named beside the key."""
+    for name in ("ours", "other"):
+        await asyncio.to_thread((tmp_path / name).mkdir)
+    ours = await asyncio.to_thread(Authority, tmp_path / "ours")
+    other = await asyncio.to_thread(Authority, tmp_path / "other")
+    certificate = await asyncio.to_thread(partial(ours.issue, "broker", address="127.0.0.1"))
+    broker = make_broker(tls=BrokerTls(ours.file, *certificate))
+    await asyncio.to_thread(broker.start)
+    plain, encrypted = f"127.0.0.1:{broker.port}", f"127.0.0.1:{broker.tls_port}"
+    for options, words in (
+        (("--broker", encrypted), "if that port is for TLS, set --tls (mqtt.tls.enabled)"),
+        (
+            ("--broker", plain, "--ca", str(ours.file)),
+            "instead of speaking TLS; correct --broker HOST:PORT (mqtt.port)",
+        ),
+        (("--broker", encrypted, "--ca", str(other.file)), "check --ca (mqtt.tls.ca_file)"),
+    ):
+        status, _, complaints = await fleet(broker, "list", "--json", "--timeout", "3s", *options)
+        assert status == 1
+        assert words in complaints
+        assert len(complaints.splitlines()) == 1
+    status, devices, complaints = await fleet(broker, "list", "--json", "--broker", encrypted, "--ca", str(ours.file))
+    assert (status, devices, complaints) == (0, [], "")
 
 
 @pytest.mark.slow

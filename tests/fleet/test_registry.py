@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import tracemalloc
 
 import pytest
+from rich.console import Console
 
+from edge_agent.cli.fleet_view import device_table
 from edge_agent.fleet.answers import Answer, answer_of
 from edge_agent.fleet.canaries import Share, choose
 from edge_agent.fleet.device import Device, read_report
@@ -154,3 +157,28 @@ def test_canaries_of_an_earlier_run_come_first() -> None:
     members = devices(20)
     members[7].online = False
     assert choose(members, Share.parse("1"), [], [Edit("a", 1)], under_way={"d007"}) == ["d007"]
+
+
+@pytest.mark.parametrize("width", [72, 80, 120])
+def test_a_narrow_table_still_names_the_devices(width: int) -> None:
+    """What went wrong is cut before the device's name and state are."""
+    registry = Registry()
+    for name in ("kitchen", "bath"):
+        heard(registry, f"{name}/availability", b"online")
+        heard(registry, f"{name}/status", {"state": "listening", "versions": {"edge_agent": "0.1.0"}})
+        reported = {
+            "revisions": {"fleet": 3, "group": 1, "device": 2},
+            "groups": {"ground-floor": 1},
+            "outcome": "rolled_back",
+            "errors": [{"key": "tts.piper.voice", "message": "no such file " + "/very/long/path" * 20}],
+        }
+        heard(registry, f"{name}/config/reported", reported)
+    console = Console(width=width, file=io.StringIO())
+    console.print(device_table(registry.worst(5)))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 4
+    for name, line in zip(("bath", "kitchen"), lines[2:], strict=True):
+        assert line.startswith(name)
+        assert "● listening" in line
+        assert "rolled back" in line

@@ -141,6 +141,17 @@ async def test_the_result_goes_to_the_response_topic_alone() -> None:
     )
 
 
+async def test_deleting_a_retained_command_is_none() -> None:
+    """The empty message that does it is told to whoever listens, and is answered by nobody."""
+    rig = Rig()
+    async with rig.running():
+        rig.commands.receive(Incoming(TOPICS.command("stop"), b"", 1, False, None, None, ()))  # noqa: FBT003
+        rig.send("stop")
+        await rig.result("stop")
+    assert len(rig.link.published) == 1
+    assert rig.controls.calls == [("stop", None)]
+
+
 async def test_a_command_delivered_again_runs_once_and_is_answered_again() -> None:
     """Also at another address, and under another command's name: the id counts."""
     rig = Rig()

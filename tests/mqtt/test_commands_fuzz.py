@@ -135,7 +135,13 @@ def a_message(rng: random.Random, number: int) -> Incoming:
         (rng.choice(["sender", "x"]), rng.choice(["", "me", "z" * 60_000])) for _ in range(rng.randrange(3))
     )
     return Incoming(
-        topic, a_payload(rng, name, number), rng.randrange(3), rng.random() < 0.05, response, correlation, properties
+        topic,
+        a_payload(rng, name, number) or b" ",
+        rng.randrange(3),
+        rng.random() < 0.05,
+        response,
+        correlation,
+        properties,
     )
 
 

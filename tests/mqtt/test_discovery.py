@@ -256,6 +256,26 @@ async def test_a_broker_that_refuses_is_asked_again() -> None:
         assert rig.published == [(rig.topic, True)]
 
 
+@in_virtual_time
+async def test_a_topic_that_may_not_be_cleared_hinders_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The new document is published all the same; the refusal is logged once, and tried ever more rarely."""
+
+    class LeftStore(RetainedStore):
+        async def all(self) -> frozenset[str]:
+            return frozenset({"old/device/x/config"})
+
+        async def add(self, topic: str) -> None:
+            pass
+
+    rig = Rig(LeftStore(None), ON)  # type: ignore[arg-type]
+    rig.link.refused.add("old/device/x/config")
+    async with rig.running():
+        await asyncio.sleep(3600)
+    assert 1 <= len(rig.published) < 20
+    assert set(rig.published) == {(rig.topic, True)}
+    assert len([record for record in caplog.records if "old/device/x/config" in record.message]) == 1
+
+
 async def test_a_disk_that_fails_costs_the_memory_alone() -> None:
     """The device appears all the same."""
 

@@ -11,18 +11,16 @@ standard input before each step; at its end of file it stops.
 from __future__ import annotations
 
 import asyncio
-import json
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
 from edge_agent.app.reconfiguration import Reconfiguration
 from edge_agent.config.load import OwnConfig
-from edge_agent.mqtt.failures import BrokerError
 from edge_agent.mqtt.link import BrokerLink
-from edge_agent.mqtt.sending import Connected
+from edge_agent.mqtt.retained import RetainedDocument
 from edge_agent.mqtt.telling import Telling
 from edge_agent.mqtt.topics import Topics
 from edge_agent.runtime import loop
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 _LEAST_DEPTH = 64
 _FILE_WORKERS = 4
 """As the service's `file_io` pool has at most."""
-_AGAIN_S = 1.0
 
 
 class _NothingToApply:
@@ -67,7 +64,6 @@ class _Device:
         revisions = RevisionStore(directory / device_id / "remote.json")
         self._changes = Reconfiguration(own, revisions, pool, device_id=device_id)
         self._pool = pool
-        self._changed = asyncio.Event()
         self.has_reported = asyncio.Event()
 
     async def run_loop(self) -> None:
@@ -86,16 +82,20 @@ class _Device:
             metrics_every_s=0,
         )
 
+        reported = RetainedDocument(link, self._topics.reported, lambda: self._changes.reported)
+
         def changed(_reported: Mapping[str, Any]) -> None:
-            self._changed.set()
+            reported.changed()
             telling.changed()
 
         self._changes.watch(changed)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._changes.run_loop(_NothingToApply()), name="device.changes")
             tasks.create_task(telling.run_loop(), name="device.telling")
-            tasks.create_task(self._report_loop(link), name="device.report")
+            tasks.create_task(reported.run_loop(), name="device.report")
             tasks.create_task(link.run_loop(), name="device.link")
+            await reported.published()
+            self.has_reported.set()
 
     def _offer(self, message: Incoming) -> None:
         self._changes.offer(message.topic, message.payload)
@@ -104,21 +104,6 @@ class _Device:
         reported = self._changes.reported
         config = {key: reported[key] for key in ("revisions", "outcome", "hash") if key in reported}
         return {"state": "idle", "muted": False, "versions": {"edge_agent": __version__}, "config": config}
-
-    async def _report_loop(self, link: BrokerLink) -> NoReturn:
-        connected = Connected(link)
-        connected.on_connect = self._changed.set
-        while True:
-            await self._changed.wait()
-            await connected.up()
-            self._changed.clear()
-            payload = json.dumps(self._changes.reported, ensure_ascii=False, separators=(",", ":")).encode()
-            try:
-                await link.publish(self._topics.reported, payload, qos=1, retain=True)
-                self.has_reported.set()
-            except BrokerError:
-                self._changed.set()
-                await asyncio.sleep(_AGAIN_S)
 
 
 async def main(port: int, first: int, count: int, directory: Path) -> None:

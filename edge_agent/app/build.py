@@ -41,7 +41,10 @@ def build_recognizer(config: Config, places: Places) -> SpeechRecognizer:
         problem = (
             f"speech in language {config.language!r} needs a Vosk model, and there is none in {places.models / 'vosk'}"
         )
-        remedy = "put one there or name it in asr.vosk.model; until then `edge-agent ask` works"
+        remedy = (
+            "`edge-agent models pull --recommended` gets one, or name yours in asr.vosk.model; "
+            "until then `edge-agent ask` works"
+        )
         raise ConfigError([ConfigProblem("asr.engine", f"{problem}; {remedy}", "configuration")])
     from edge_agent.engines.sphinx import PocketSphinxRecognizer
 
@@ -69,7 +72,9 @@ def build_synthesizer(config: Config, places: Places, grant: ComputeGrant) -> Sp
             raise ConfigError(
                 [
                     ConfigProblem(
-                        "tts.engine", f"{message}; put one there or name it in tts.piper.voice", "configuration"
+                        "tts.engine",
+                        f"{message}; `edge-agent models pull --recommended` gets one, or name yours in tts.piper.voice",
+                        "configuration",
                     )
                 ]
             )

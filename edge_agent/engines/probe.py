@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,33 @@ _passed: dict[tuple[str, Path], tuple[tuple[str, int, int], ...]] = {}
 """Fingerprints of models that passed, by probe and place: an unchanged model is probed once in a process."""
 
 
-def probe(module: str, model: Path) -> str | None:
+class ProbeStop:
+    """Ends a probe before its time. Any thread may set it, once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_set = False
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def set(self) -> None:
+        """Kill the child, and let none begin."""
+        with self._lock:
+            self._is_set = True
+            if self._child is not None:
+                self._child.kill()
+
+    def watch(self, child: subprocess.Popen[bytes] | None) -> None:
+        """Have that child killed; None: there is none any more."""
+        with self._lock:
+            self._child = child
+            if child is not None and self._is_set:
+                child.kill()
+
+
+def probe(module: str, model: Path, stop: ProbeStop | None = None) -> str | None:
     """Run `python -m module model` and return what is wrong with the model, None where nothing is.
 
-    Blocks until the child has ended; it is killed after a time that grows with the model's size.
+    Blocks until the child has ended; it is killed after a time that grows with the model's size, and by `stop`.
     """
     fingerprint = _fingerprint(model)
     key = (module, model.resolve())
@@ -33,13 +57,7 @@ def probe(module: str, model: Path) -> str | None:
         return None
     timeout_s = _BASE_TIMEOUT_S + _size_bytes(fingerprint) / _SLOWEST_BYTES_PER_S
     try:
-        outcome = subprocess.run(  # noqa: S603 - our own module and a path, no shell
-            [sys.executable, "-m", module, str(model)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        outcome = _run([sys.executable, "-m", module, str(model)], timeout_s, stop or ProbeStop())
     except subprocess.TimeoutExpired:
         return f"did not load within {timeout_s:.0f} s"
     reason = _verdict(outcome)
@@ -58,6 +76,19 @@ def serve(check: Callable[[Path], str | None]) -> int:
     reason = check(path)
     print(json.dumps({"reason": reason}), flush=True)  # noqa: T201 - the parent reads it
     return 0
+
+
+def _run(command: list[str], timeout_s: float, stop: ProbeStop) -> subprocess.CompletedProcess[bytes]:
+    with subprocess.Popen(  # noqa: S603 - our own module and a path, no shell
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        stop.watch(child)
+        try:
+            output, complaints = child.communicate(timeout=timeout_s)
+        finally:
+            stop.watch(None)
+            child.kill()
+    return subprocess.CompletedProcess(command, child.returncode, output, complaints)
 
 
 def _verdict(outcome: subprocess.CompletedProcess[bytes]) -> str | None:

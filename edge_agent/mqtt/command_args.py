@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MOST_TEXT = 1000
 """Characters; about a minute and a half of speech."""
 _LONGEST_TIMER_S = 7 * 86_400
+_LONGEST_PULL_S = 6 * 3600.0
+"""The largest model of the catalogue, 2.5 GB, comes in less through a line of a megabit in a second."""
 _WHITE = frozenset("\n\t")
 
 
@@ -98,7 +100,10 @@ class PullModelArgs(Args):
     """Of `pull_model`."""
 
     name: str = Field(
-        min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", description="The model's name."
+        min_length=1,
+        max_length=128,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="The model's name in the catalogue (`edge-agent models list`).",
     )
 
 
@@ -242,12 +247,28 @@ _ALL = (
     ),
     Command(
         "pull_model",
-        "Downloads a model. This release can't: the result is always `unavailable`.",
+        "Downloads a model of the catalogue, checks it, puts it in place and takes it into use where the configuration "
+        "chooses it. Behind everything else: it waits while the device is hot or short of memory. What breaks off goes "
+        "on where it was when the command is sent again under another id.",
         PullModelArgs,
         lambda controls, args: controls.pull_model(args.name),
-        timeout_s=10.0,
+        timeout_s=_LONGEST_PULL_S,
         most=1,
         example={"name": "vosk-model-small-en-us-0.15"},
+        returns={
+            "name": "The model.",
+            "kind": "`vosk`, `piper`, `llm` or `wake`.",
+            "is_new": "It was not here before, or was another one.",
+            "in_use": "The agent uses it from now on.",
+            "message": "What became of it, and what to do where it is not in use.",
+        },
+        result={
+            "name": "vosk-model-small-en-us-0.15",
+            "kind": "vosk",
+            "is_new": True,
+            "in_use": True,
+            "message": "is here, and in use",
+        },
     ),
 )
 

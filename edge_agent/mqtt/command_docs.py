@@ -26,11 +26,7 @@ def _section(command: Command) -> str:
     at_once = f", {command.most} under way at most" if command.most is not None else ""
     parts.append(f"Given up after {command.timeout_s:g} s{at_once}.")
     sent = {"id": _EXAMPLE_ID, "args": command.example} if command.example else {"id": _EXAMPLE_ID}
-    result = (
-        {"id": _EXAMPLE_ID, "ok": True, "error": None, "data": command.result}
-        if command.name != "pull_model"
-        else {"id": _EXAMPLE_ID, "ok": False, "error": {"code": "unavailable", "message": "…"}, "data": None}
-    )
+    result = {"id": _EXAMPLE_ID, "ok": True, "error": None, "data": command.result}
     parts.append(f"```json\n{_json(sent)}\n{_json(result)}\n```")
     return "\n\n".join(parts)
 

@@ -99,10 +99,10 @@ class Controls(Protocol):
         ...
 
     async def pull_model(self, name: str) -> Data:
-        """Download a model.
+        """Download a model by its name in the catalogue; returns when it is in place.
 
         Raises:
-            CommandError: It can't be (unavailable).
+            CommandError: The device can't afford it now (unavailable).
         """
         ...
 

@@ -237,10 +237,10 @@ class HttpPool:
                 return response
             response.release()
             before, url = url, url.join(URL(target))
-            _check_scheme(before, url)
+            _check_scheme(before, url, response.status)
             if url.origin() != before.origin():
                 headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
-        raise NetworkError(address, f"is redirected more than {self.limits.redirects} times")
+        raise NetworkError(address, f"is redirected more than {self.limits.redirects} times", response.status)
 
     def _opened(self) -> ClientSession:
         """Return the session; made when first needed, for most devices never ask anybody anything."""
@@ -282,11 +282,12 @@ async def open_http(limits: HttpLimits | None = None, *, resolve_on: Pool | None
         await pool.close()
 
 
-def _check_scheme(before: URL, url: URL) -> None:
+def _check_scheme(before: URL, url: URL, status: int | None = None) -> None:
     if url.scheme not in ("http", "https") or not url.host:
-        raise NetworkError(str(before), f"leads to an address of scheme {url.scheme!r}; only http and https are asked")
+        reason = f"leads to an address of scheme {url.scheme!r}; only http and https are asked"
+        raise NetworkError(str(before), reason, status)
     if before.scheme == "https" and url.scheme == "http":
-        raise NetworkError(str(before), "is redirected from https to http, which is not followed")
+        raise NetworkError(str(before), "is redirected from https to http, which is not followed", status)
 
 
 def _check(response: ClientResponse) -> None:

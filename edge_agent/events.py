@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 
 class EndpointReason(StrEnum):
@@ -78,3 +79,57 @@ class Transcript:
     final: bool = True
     notes: dict[str, float] = field(default_factory=dict)
     doubtful: str = ""
+
+
+class DeviceState(StrEnum):
+    """How a microphone or a speaker is.
+
+    Attributes:
+        OPENING: A microphone that has delivered nothing yet.
+        FLOWING: A microphone delivers sound.
+        SILENT: It delivers nothing but zeros.
+        CLIPPING: It delivers sound that is distorted.
+        OVERFLOWING: It delivers sound, of which parts are lost.
+        UNTRIED: A speaker that has played nothing yet, and is listed.
+        READY: A speaker plays, or did so when it was asked last.
+        STALLED: It is open and does nothing.
+        ABSENT: It can't be opened, or was lost.
+    """
+
+    OPENING = "opening"
+    FLOWING = "flowing"
+    SILENT = "silent"
+    CLIPPING = "clipping"
+    OVERFLOWING = "overflowing"
+    UNTRIED = "untried"
+    READY = "ready"
+    STALLED = "stalled"
+    ABSENT = "absent"
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether somebody should know."""
+        return self not in {DeviceState.OPENING, DeviceState.FLOWING, DeviceState.UNTRIED, DeviceState.READY}
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether nothing can be heard, or said."""
+        return self in {DeviceState.SILENT, DeviceState.STALLED, DeviceState.ABSENT}
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStateChanged:
+    """A microphone or a speaker came into another state.
+
+    Attributes:
+        name: Of the device, as far as it is known.
+        reason: In words, with what to do; empty where all is well.
+        lasted_s: How long it was as it was `before`.
+    """
+
+    device: Literal["microphone", "speaker"]
+    name: str
+    state: DeviceState
+    before: DeviceState
+    reason: str
+    lasted_s: float

@@ -7,8 +7,11 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from edge_agent.app.device_account import DeviceAccount
 from edge_agent.devices.speaker import Speaker
-from edge_agent.errors import DeviceError, UnknownDeviceError
+from edge_agent.errors import DeviceError, StalledDeviceError, UnknownDeviceError
+from edge_agent.events import DeviceState
+from edge_agent.pipeline.observer import SilentObserver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,13 +19,19 @@ if TYPE_CHECKING:
 
     from edge_agent.audio import AudioChunk
     from edge_agent.config.audio import AudioConfig
+    from edge_agent.pipeline.observer import Observer
     from edge_agent.speak.sink import AudioSink
 
 _log = logging.getLogger(__name__)
 
 
 class Mouth:
-    """Gives each turn the speaker. A lost one is closed, and opened again for the next turn."""
+    """Gives each turn the speaker. A lost one is closed, and opened again for the next turn.
+
+    Attributes:
+        account: How the speaker is.
+        observer: Is told when it comes into another state. To be set.
+    """
 
     def __init__(self, config: AudioConfig) -> None:
         self._device = config.output_device
@@ -32,6 +41,18 @@ class Mouth:
         self._opening = asyncio.Lock()
         self._can_play = True
         self._underruns_before = 0
+        self.account = DeviceAccount("speaker", DeviceState.UNTRIED)
+        self.observer: Observer = SilentObserver()
+
+    @property
+    def device(self) -> str:
+        """What is configured."""
+        return self._device
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the device is held at this moment: while something is played, and two seconds longer."""
+        return self._speaker is not None and self._speaker.is_open
 
     @property
     def percent(self) -> int:
@@ -48,6 +69,21 @@ class Mouth:
         """Times that the device had nothing to play in the middle of an answer."""
         return self._underruns_before + (self._speaker.underruns if self._speaker is not None else 0)
 
+    @property
+    def played_s(self) -> float:
+        """Seconds that the open speaker has played; 0 while it is closed."""
+        return 0.0 if self._speaker is None else self._speaker.played_s
+
+    @property
+    def pending_s(self) -> float:
+        """Seconds that the open speaker has still to play; 0 while it is closed."""
+        return 0.0 if self._speaker is None else self._speaker.pending_s
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what is pending waits on purpose."""
+        return self._speaker is not None and self._speaker.is_held
+
     async def configure(self, config: AudioConfig) -> None:
         """Speak through the configured device from now on, while no turn goes on; at the volume that is set.
 
@@ -57,6 +93,8 @@ class Mouth:
         if config.output_device != self._device:
             self._device = config.output_device
             self._can_play = True
+            if not self.account.state.is_useless:  # what is lost stays so until it plays again
+                self._enter(DeviceState.UNTRIED, self._device)
             await self._drop(self._speaker)
 
     def configure_volume(self, percent: int) -> None:
@@ -64,6 +102,11 @@ class Mouth:
         if percent != self._configured_percent:
             self._configured_percent = percent
             self.set_percent(percent)
+
+    async def miss(self, error: DeviceError | UnknownDeviceError) -> None:
+        """The speaker was found to be away: close it, so that it is opened anew."""
+        self._fail(error)
+        await self._drop(self._speaker)
 
     async def check(self) -> None:
         """Open the speaker where it is not.
@@ -93,10 +136,12 @@ class Mouth:
         speaker = await self._opened()
         try:
             yield speaker, None
-        except DeviceError:
+        except DeviceError as error:
+            self._fail(error)
             await self._drop(speaker)
             raise
         except UnknownDeviceError as error:
+            self._fail(error)
             await self._drop(speaker)
             raise self._absent(error) from error
 
@@ -114,6 +159,7 @@ class Mouth:
             if self._can_play:
                 _log.warning("a tone was not played: %s", error)
             self._can_play = False
+            self._fail(error)
             await self._drop(speaker)
         else:
             self._can_play = True
@@ -143,12 +189,25 @@ class Mouth:
                 speaker = Speaker(self._device, volume=self._percent, muted=self._muted)
                 try:
                     await speaker.__aenter__()
+                except DeviceError as error:
+                    self._fail(error)
+                    raise
                 except UnknownDeviceError as error:
+                    self._fail(error)
                     raise self._absent(error) from error
-                _log.info("speaking to %s", speaker.name)
+                _log.info("speaking to %s", speaker.name, extra={"EDGE_DEVICE": speaker.name})
+                self._enter(DeviceState.READY, speaker.name)
                 speaker.set_volume(self._percent, muted=self._muted)  # it may have changed meanwhile
                 self._speaker = speaker
             return self._speaker
+
+    def _fail(self, error: DeviceError | UnknownDeviceError) -> None:
+        state = DeviceState.STALLED if isinstance(error, StalledDeviceError) else DeviceState.ABSENT
+        self._enter(state, self.account.name or self._device, str(error))
+
+    def _enter(self, state: DeviceState, name: str, reason: str = "") -> None:
+        if (change := self.account.enter(state, name, reason)) is not None:
+            self.observer.device_changed(change)
 
     def _absent(self, error: UnknownDeviceError) -> DeviceError:
         """At run time a speaker that is not there is a fault of the world, not of the command line."""

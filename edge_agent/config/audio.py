@@ -17,10 +17,14 @@ class AudioConfig(Section):
     """Sound card and volume."""
 
     input_device: str = Field(
-        "", description="Part of the microphone's name or its number from `edge-agent devices`; empty for the default."
+        "",
+        description="Name of the microphone from `edge-agent devices`, best the one that stays when numbers change, as "
+        "`hw:CARD=Device`; or part of a name; empty for the default.",
     )
     output_device: str = Field(
-        "", description="Part of the speaker's name or its number from `edge-agent devices`; empty for the default."
+        "",
+        description="Name of the speaker from `edge-agent devices`, best the one that stays when numbers change, as "
+        "`hw:CARD=Headphones`; or part of a name; empty for the default.",
     )
     volume: int = Field(80, ge=0, le=100, description="Speaking volume in per cent at start.")
     earcons: bool = Field(

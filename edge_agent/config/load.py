@@ -95,7 +95,7 @@ def default_file(environ: Mapping[str, str] = os.environ) -> Path | None:
     if named := environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"):
         return Path(named)
     home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "edge-agent", "config.toml")
-    return next((path for path in (SYSTEM_FILE, home) if path.is_file()), None)
+    return next((path for path in (SYSTEM_FILE, home) if _is_there(path)), None)
 
 
 def load_config(
@@ -127,6 +127,13 @@ def read_own(path: Path | None, environ: Mapping[str, str] = os.environ) -> OwnC
     return OwnConfig(tree, str(path) if path else "defaults", directory, sources, tuple(problems))
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # kept from this user: reading it then says so, instead of going on without it
+        return True
+
+
 def _contradictions(config: Config, file: str, sources: Mapping[Keys, str]) -> list[ConfigProblem]:
     """Find keys that are right each by itself and wrong together."""
     if config.activation.mode == "button" and config.gpio.button is None:
@@ -149,6 +156,9 @@ def _read(path: Path) -> Tree:
         raise refuse(f"is not UTF-8 text (byte {error.start})") from error
     except RecursionError as error:
         raise refuse("is nested too deeply") from error
+    except PermissionError as error:
+        remedy = "use sudo, or join its group: sudo usermod -aG edge-agent $USER, then log in again"
+        raise refuse(f"you may not read it; {remedy}") from error
     except OSError as error:
         raise refuse(f"can't be read: {error.strerror}") from error
 

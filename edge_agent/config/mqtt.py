@@ -49,10 +49,13 @@ class MqttConfig(Section):
 
 
 class PrivacyConfig(Section):
-    """What may leave the device."""
+    """What may leave the device, and what may be read on it."""
 
     publish_text: bool = Field(
         default=False, description="Publish what was said and answered; False: times, intents and counts only."
+    )
+    log_text: bool = Field(
+        default=False, description="Log what was said and answered with each turn; False: times and intents only."
     )
 
 

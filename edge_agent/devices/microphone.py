@@ -8,8 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.audio import FRAME_BYTES, FRAME_S, HEAR_RATE_HZ, SAMPLE_BYTES, AudioChunk
+from edge_agent.devices.flow_watch import FlowWatch
 from edge_agent.devices.portaudio import StreamFormat, choose_device, choose_format, close_stream, open_stream
 from edge_agent.devices.quiet import HELD_BLOCKS, QuietGate
+from edge_agent.devices.sound_tally import SoundTally
 from edge_agent.devices.stream_thread import StreamThread
 from edge_agent.errors import DeviceError
 from edge_agent.runtime.channel import Channel, ChannelClosedError
@@ -28,6 +30,10 @@ _SILENT_S = 2.0
 _FIRST_S = 5.0
 """The same for the first sound after opening: a PulseAudio monitor that rested gives its first block after up to
 2.04 s (measured: its resting block is 2 s long), and USB and Bluetooth devices wake up, too."""
+_CALM_RUNS = 2
+"""0.2 s of a quiet room."""
+_CHANGING_S = 11.0
+"""Opening or closing takes no longer: waiting for PortAudio, for the sound system, and for the thread to end."""
 _LATENCY_S = 0.06
 """The device's buffer: how late the callback may be, while others hold the interpreter, before samples are lost.
 With more of it ALSA hands over two blocks at a time (measured at 80 ms)."""
@@ -39,7 +45,11 @@ class Microphone:
     A device that has no such rate is opened at its own one, with its own channels, and is mixed and resampled.
 
     Args:
-        device: Number or part of the name of the device; empty for the system's default.
+        device: Number, stable name or part of the name of the device; empty for the system's default.
+
+    Attributes:
+        on_look: Is called on the loop with the first sound, and then every two seconds or so while more comes. To be
+            set before frames are taken.
     """
 
     def __init__(self, device: str) -> None:
@@ -50,7 +60,11 @@ class Microphone:
         self._thread: StreamThread | None = None
         self._blocks: Channel[tuple[bytes, float]] = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest")
         self._gate = QuietGate()
+        self._tally = SoundTally()
         self._overflows = 0
+        self._watch: FlowWatch | None = None
+        self._promised_s = 0.0
+        self.on_look: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -58,9 +72,34 @@ class Microphone:
         return self._name
 
     @property
+    def rate_hz(self) -> int:
+        """The rate that the device itself is opened with; frames are at 16 kHz whatever it is."""
+        return self._format.rate_hz
+
+    @property
     def dropped_frames(self) -> int:
         """Frames lost since opening; an overflow of the device, whose length it does not tell, counts as one."""
         return self._blocks.dropped + self._overflows
+
+    @property
+    def overflows(self) -> int:
+        """How often since opening the device had no room for what it heard."""
+        return self._overflows
+
+    @property
+    def tally(self) -> SoundTally:
+        """What the sound since opening is like."""
+        return self._tally
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nobody is heard and the room is quiet, at this moment."""
+        return self._gate.resting and self._gate.calm_runs >= _CALM_RUNS
+
+    @property
+    def next_sign_s(self) -> float:
+        """Time of the loop until which a frame comes, or an error, or opening or closing ends."""
+        return self._promised_s if self._watch is None else self._watch.next_sign_s
 
     @property
     def thread(self) -> PoolStatistics | None:
@@ -82,8 +121,10 @@ class Microphone:
         self._thread = StreamThread("microphone")
         self._blocks = Channel(round(_QUEUED_S / FRAME_S), "drop_oldest", name="microphone")
         self._gate = QuietGate()
+        self._tally = SoundTally()
         self._overflows = 0
         loop = asyncio.get_running_loop()
+        self._promised_s = loop.time() + _CHANGING_S
         try:
             await self._thread.run(lambda: self._open(loop), self._name)
         except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
@@ -95,6 +136,7 @@ class Microphone:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the device; no callback runs afterwards."""
+        self._promised_s = asyncio.get_running_loop().time() + _CHANGING_S
         if self._thread is not None:
             await self._shut(self._thread)
 
@@ -102,11 +144,12 @@ class Microphone:
         """Yield frames for as long as it is open.
 
         Raises:
-            DeviceError: The device is lost.
+            StalledDeviceError: It delivers nothing any more.
+            DeviceError: The device is lost, or was given up.
         """
         to_mono = _converter(self._format)
         pending = b""
-        watch = _Watch(self._blocks, _FIRST_S)
+        watch = self._watch = FlowWatch(self._blocks, self._name, _FIRST_S, self.on_look)
         try:
             while True:
                 first = await self._blocks.get()
@@ -119,20 +162,27 @@ class Microphone:
                         yield AudioChunk(pending[start : start + FRAME_BYTES], HEAR_RATE_HZ, captured_at - later_s)
                     pending = pending[whole:]
         except ChannelClosedError as error:
-            raise DeviceError(self._name, watch.verdict or "was lost; is it still connected?") from error
+            raise (watch.error or DeviceError(self._name, "was lost; is it still connected?")) from error
         finally:
             watch.end()
+            self._watch = None
+            self._promised_s = asyncio.get_running_loop().time() + _CHANGING_S
 
     def rest(self, *, resting: bool) -> None:
         """Nobody is heard: frames of a quiet room may come a few at a time."""
         self._gate.resting = resting
+
+    def give_up(self, error: DeviceError) -> None:
+        """Let `frames` end with this error, behind what was heard already."""
+        if self._watch is not None:
+            self._watch.give_up(error)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         """On the device's thread."""
         device = choose_device("microphone", self._wanted)
         self._format = form = choose_format("microphone", device, (HEAR_RATE_HZ,))
         self._name = device.name
-        blocks, gate = self._blocks, self._gate
+        blocks, gate, tally = self._blocks, self._gate, self._tally
         held: list[tuple[bytes, float]] = []
         overflows = 0
 
@@ -142,6 +192,7 @@ class Microphone:
             waited_s = times.currentTime - times.inputBufferAdcTime - frames / form.rate_hz
             # Where the driver's times make no sense the callback's own is the best there is.
             block = bytes(data)
+            tally.take(block)
             held.append((block, now - waited_s if 0 < waited_s < _QUEUED_S else now))
             if status:
                 overflows += bool(status.input_overflow)
@@ -183,41 +234,6 @@ class Microphone:
         try:
             await thread.close(self._close, self._name)
         finally:
-            self._blocks.close()
-
-
-class _Watch:
-    """Closes a channel that nothing comes through any more.
-
-    One timer that looks every second or so: a time-out around each frame costs more than all else that is done with it.
-    """
-
-    def __init__(self, blocks: Channel[tuple[bytes, float]], patience_s: float) -> None:
-        self._blocks = blocks
-        self._loop = asyncio.get_running_loop()
-        self._patience_s = patience_s
-        self._seen_s = self._loop.time()
-        self._timer = self._loop.call_later(patience_s, self._look)
-        self.verdict = ""
-
-    def saw(self, patience_s: float) -> None:
-        """Something came; the next may take `patience_s`."""
-        self._seen_s = self._loop.time()
-        if patience_s < self._patience_s:
-            self._patience_s = patience_s
-            self._timer.cancel()
-            self._timer = self._loop.call_later(patience_s, self._look)
-
-    def end(self) -> None:
-        """Look no more."""
-        self._timer.cancel()
-
-    def _look(self) -> None:
-        left_s = self._seen_s + self._patience_s - self._loop.time()
-        if left_s > 0 or len(self._blocks):  # what waits is only not taken
-            self._timer = self._loop.call_later(max(left_s, 0.1), self._look)
-        else:
-            self.verdict = f"delivers no sound for {self._patience_s:.0f} s"
             self._blocks.close()
 
 

@@ -6,24 +6,27 @@ thread-safe, and its list of devices can only be renewed while no stream is open
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge_agent.devices.cards import hardware_of, is_there, look_up, read_cards
+from edge_agent.devices.hush import hushed
 from edge_agent.errors import DeviceError, UnknownDeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edge_agent.devices.cards import SoundCard
 
 _log = logging.getLogger(__name__)
 
 Kind = Literal["microphone", "speaker"]
 
+SOUND_SYSTEM = "sound"
+"""Stands for the device in errors that are no single device's."""
 _TURN_S = 4.0
 """Whoever waits longer for another's call finds PortAudio hanging in a sound server."""
 
@@ -64,6 +67,7 @@ class _Library:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.open_streams = 0
+        self.cards: tuple[SoundCard, ...] | None = None
         self._started = False
 
     def module(self) -> Any:  # noqa: ANN401 - sounddevice has no types
@@ -72,12 +76,14 @@ class _Library:
         Raises:
             DeviceError: A library is missing, or PortAudio does not start.
         """
+        if self.cards is None:
+            self.cards = read_cards()  # before: the import itself looks for devices
         try:
             import sounddevice
         except ImportError as error:
-            raise DeviceError("sound", f"{error}; install it: pip install 'edge-agent[audio]'") from error
+            raise DeviceError(SOUND_SYSTEM, f"{error}; install it: pip install 'edge-agent[audio]'") from error
         except OSError as error:
-            raise DeviceError("sound", "PortAudio is missing; install it: apt install libportaudio2") from error
+            raise DeviceError(SOUND_SYSTEM, "PortAudio is missing; install it: apt install libportaudio2") from error
         if not self._started and not sounddevice._initialized:  # noqa: SLF001 - it has no public name
             self._initialize(sounddevice)
         self._started = True
@@ -101,12 +107,12 @@ class _Library:
             return False
         return True
 
-    @staticmethod
-    def _initialize(sounddevice: Any) -> None:  # noqa: ANN401
+    def _initialize(self, sounddevice: Any) -> None:  # noqa: ANN401
+        self.cards = read_cards()  # before, so that a card that comes meanwhile is a change
         try:
             sounddevice._initialize()  # noqa: SLF001
         except sounddevice.PortAudioError as error:
-            raise DeviceError("sound", f"PortAudio does not start: {_reason(error)}") from error
+            raise DeviceError(SOUND_SYSTEM, f"PortAudio does not start: {_reason(error)}") from error
 
 
 _library = _Library()
@@ -140,29 +146,49 @@ def list_devices() -> tuple[AudioDevice, ...]:
 
 
 def choose_device(kind: Kind, wanted: str) -> AudioDevice:
-    """Return the device that `wanted` means: its number, its name, part of its name in any case; empty: the default.
+    """Return the device that `wanted` means.
+
+    That is its number, its stable name (see `edge_agent.devices.cards`), its name, or part of its name in any case;
+    empty: the default.
 
     Raises:
         UnknownDeviceError: None or several match.
-        DeviceError: The default is asked for and there is none, or PortAudio is missing.
+        DeviceError: The default is asked for and there is none; the card is another one than when devices were looked
+            for; or PortAudio is missing.
     """
     there = [device for device in list_devices() if device.channels(kind)]
+    cards = read_cards()
     if not wanted:
-        default = next((device for device in there if device.is_default(kind)), None)
-        if default is None:
+        chosen = next((device for device in there if device.is_default(kind)), None)
+        if chosen is None:
             raise DeviceError(kind, "none is connected; connect one, `edge-agent devices` shows what there is")
-        return default
-    known = [device.name for device in there]
-    if wanted.isdecimal():
-        matching = [device for device in there if device.index == int(wanted)]
     else:
-        part = wanted.casefold()
-        matching = [device for device in there if part in device.name.casefold()]
-        exact = [device for device in matching if part == device.name.casefold()]
-        matching = exact or matching
-    if len(matching) != 1:
-        raise UnknownDeviceError(kind, wanted, known, matching=[f"{entry.index}: {entry.name}" for entry in matching])
-    return matching[0]
+        matching = _matching(wanted, there, cards)
+        if len(matching) != 1:
+            known = [device.name for device in there]
+            listed = [f"{device.index}: {device.name}" for device in matching]
+            raise UnknownDeviceError(kind, wanted, known, matching=listed)
+        chosen = matching[0]
+    if not is_there(chosen.name, cards):
+        # Its number may be another card's by now, and sound would come out of the wrong one.
+        raise DeviceError(chosen.name, "is gone, or has another number; devices are to be looked for again")
+    return chosen
+
+
+def _matching(wanted: str, there: Sequence[AudioDevice], cards: Sequence[SoundCard]) -> list[AudioDevice]:
+    if (name := look_up(wanted, cards)) is not None:
+        places = [(device, hardware_of(device.name)) for device in there]
+        on_card = [
+            device
+            for device, place in places
+            if place is not None and place[0] == name.number and name.device in {None, place[1]}
+        ]
+        return on_card if name.device is not None else on_card[:1]  # a card's first device is its main one
+    if wanted.isdecimal():
+        return [device for device in there if device.index == int(wanted)]
+    part = wanted.casefold()
+    matching = [device for device in there if part in device.name.casefold()]
+    return [device for device in matching if part == device.name.casefold()] or matching
 
 
 def choose_format(kind: Kind, device: AudioDevice, rates_hz: tuple[int, ...]) -> StreamFormat:
@@ -226,6 +252,11 @@ def refresh_devices() -> bool:
     return _library.restart()
 
 
+def devices_changed() -> bool:
+    """Whether a sound card has come or gone since devices were looked for. Blocking, in memory alone."""
+    return _library.cards is not None and _library.cards != read_cards()
+
+
 def _reason(error: Exception | None) -> str:
     """Return the driver's words, or else PortAudio's, without sounddevice's prefix and numbers."""
     match error.args if error is not None else ():
@@ -241,38 +272,9 @@ def _reason(error: Exception | None) -> str:
 def _exclusively() -> Iterator[None]:
     """Hold PortAudio alone, and keep its noise off stderr."""
     if not _library.lock.acquire(timeout=_TURN_S):
-        raise DeviceError("sound", f"the sound system does not answer for {_TURN_S:.0f} s")
+        raise DeviceError(SOUND_SYSTEM, f"the sound system does not answer for {_TURN_S:.0f} s")
     try:
-        with _quiet():
+        with hushed():
             yield
     finally:
         _library.lock.release()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Turn the C library's `stderr` to nowhere: PortAudio, ALSA and JACK write there while they look around.
-
-    File descriptor 2 stays what it is, so that nothing of Python's is lost, however long such a call takes.
-    """
-    try:
-        stderr = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr")
-    except (OSError, ValueError):  # a C library where it is no variable: then there is noise
-        stderr = None
-    if stderr is None or _log.isEnabledFor(logging.DEBUG):
-        yield
-        return
-    before, stderr.value = stderr.value, _nowhere()
-    try:
-        yield
-    finally:
-        stderr.value = before
-
-
-@cache
-def _nowhere() -> int | None:
-    """Return a FILE that leads to /dev/null, open for as long as the process lives: a thread may still be writing."""
-    fopen = ctypes.CDLL(None).fopen
-    fopen.restype = ctypes.c_void_p
-    stream: int | None = fopen(os.devnull.encode(), b"we")
-    return stream

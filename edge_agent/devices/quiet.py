@@ -22,10 +22,12 @@ class QuietGate:
 
     Attributes:
         resting: Nobody is heard.
+        calm_runs: How often in a row five quiet blocks went together: tenths of a second without a loud one.
     """
 
     def __init__(self) -> None:
         self.resting = False
+        self.calm_runs = 0
         self._held = 0
         self._floor = 0.0
 
@@ -34,6 +36,7 @@ class QuietGate:
         self._held += 1
         if self.resting and self._held < HELD_BLOCKS and not self._is_loud(block):
             return False
+        self.calm_runs = self.calm_runs + 1 if self._held == HELD_BLOCKS else 0
         self._held = 0
         return True
 

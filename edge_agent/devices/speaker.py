@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from edge_agent.audio import SAMPLE_BYTES
-from edge_agent.devices.portaudio import choose_device, choose_format, close_stream, open_stream
+from edge_agent.devices.output import open_output
+from edge_agent.devices.portaudio import close_stream
 from edge_agent.devices.stream_thread import StreamThread
-from edge_agent.errors import DeviceError
+from edge_agent.errors import DeviceError, StalledDeviceError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from edge_agent.audio import AudioChunk
-    from edge_agent.devices.playback import PlaybackBuffer
+    from edge_agent.devices.output import Output
     from edge_agent.devices.resampling import StreamResampler
 
 _PENDING_S = 2.0
 """What is queued at most."""
 _PIECE_S = 0.2
 """What is resampled and queued at once: under a millisecond of the loop's time."""
-_BLOCK_S = 0.02
-_LATENCY_S = 0.06
-"""The device's buffer: how late the callback may be before there is a gap, and how much plays on after a flush."""
 _IDLE_S = 2.0
 """A stream that has nothing to play is closed after so long: it costs a thread that wakes 50 times a second, and the
 device is free for others, and for `refresh_devices`, meanwhile. Opening it again takes 10 to 20 ms (measured, ALSA)."""
 _STALLED_S = 2.0
 """A device that takes nothing for so long is lost: PortAudio does not always notice."""
-_RATES_HZ = (48_000, 44_100)
-"""Asked for before the device's own rate. Voices (16 to 24 kHz) are resampled here with soxr, because what ALSA does
-with a rate that the hardware lacks is linear interpolation."""
-
-
-class _Output:
-    """An open stream and what it plays."""
-
-    def __init__(self, name: str, buffer: PlaybackBuffer) -> None:
-        self.name = name
-        self.buffer = buffer
-        self.stream: Any = None
-        self.is_lost = False
 
 
 class Speaker:
     """Plays chunks of any rate, in order, at a volume. The device is held only while there is something to say.
 
     Args:
-        device: Number or part of the name of the device; empty for the system's default.
+        device: Number, stable name or part of the name of the device; empty for the system's default.
         volume: Per cent, 0 to 100.
         muted: Play, but as silence.
     """
@@ -61,7 +45,7 @@ class Speaker:
         self._volume = volume
         self._muted = muted
         self._thread: StreamThread | None = None
-        self._output: _Output | None = None
+        self._output: Output | None = None
         self._is_open = asyncio.Event()
         self._moved = asyncio.Event()
         self._switching = asyncio.Lock()
@@ -88,6 +72,16 @@ class Speaker:
         """Seconds written and neither played nor flushed."""
         output = self._output
         return output.buffer.pending_s(time.monotonic()) if output else 0.0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what is pending waits for `resume`."""
+        return self._is_held
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the device is held at this moment: while there is something to play, and two seconds longer."""
+        return self._output is not None
 
     async def __aenter__(self) -> Self:
         """Open the device.
@@ -193,7 +187,7 @@ class Speaker:
             self._prepare(self._output)
         self._wake()  # whoever waits for the device to advance begins to wait anew
 
-    def _prepare(self, output: _Output) -> None:
+    def _prepare(self, output: Output) -> None:
         """Apply volume and hold."""
         from edge_agent.devices.playback import gain_of
 
@@ -203,7 +197,7 @@ class Speaker:
         else:
             output.buffer.resume()
 
-    async def _opened(self) -> _Output:
+    async def _opened(self) -> Output:
         """Return the stream, opened where it is not; one that was lost while it had nothing to play is opened again."""
         async with self._switching:
             output = self._output
@@ -217,43 +211,15 @@ class Speaker:
                 self._is_open.set()
             return output
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> _Output:
+    def _open(self, loop: asyncio.AbstractEventLoop) -> Output:
         """On the device's thread."""
-        from edge_agent.devices.playback import PlaybackBuffer, gain_of
+        from edge_agent.devices.playback import gain_of
 
         if self._output is not None:  # the one who asked for it was cancelled meanwhile
             return self._output
-        device = choose_device("speaker", self._wanted)
-        form = choose_format("speaker", device, _RATES_HZ)
         gain = gain_of(self._volume, muted=self._muted)
-        buffer = PlaybackBuffer(form.rate_hz, form.channels, gain, time.monotonic())
-        output = _Output(device.name, buffer)
-
-        def give(data: Any, frames: int, times: Any, status: Any) -> None:  # noqa: ANN401 - PortAudio's thread
-            latency_s = times.outputBufferDacTime - times.currentTime
-            data[:], moved = buffer.fill(frames, time.monotonic(), latency_s if latency_s > 0 else _LATENCY_S)
-            if moved:
-                loop.call_soon_threadsafe(self._took, bool(status.output_underflow))
-
-        def finished() -> None:
-            output.is_lost = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed: this device hung, and was left behind
-                loop.call_soon_threadsafe(self._wake)
-
-        output.stream = open_stream(
-            device,
-            lambda sounddevice: sounddevice.RawOutputStream(
-                samplerate=form.rate_hz,
-                blocksize=round(form.rate_hz * _BLOCK_S),
-                device=device.index,
-                channels=form.channels,
-                dtype="int16",
-                latency=_LATENCY_S,
-                callback=give,
-                finished_callback=finished,
-            ),
-        )
-        self._name = device.name
+        output = open_output(self._wanted, gain, loop, on_taken=self._took, on_end=self._wake)
+        self._name = output.name
         self._output = output
         return output
 
@@ -298,7 +264,7 @@ class Speaker:
             self._thread = self._resting = None
             await thread.close(self._close_on_thread, self._name)
 
-    def _append(self, output: _Output, pcm: bytes, rate_hz: int) -> None:
+    def _append(self, output: Output, pcm: bytes, rate_hz: int) -> None:
         from edge_agent.devices.resampling import StreamResampler, to_samples
 
         rates = (rate_hz, output.buffer.rate_hz)
@@ -307,7 +273,7 @@ class Speaker:
             self._resampler = (*rates, StreamResampler(*rates))
         output.buffer.append(self._resampler[2].feed(to_samples(pcm)))
 
-    def _finish_resampling(self, output: _Output) -> None:
+    def _finish_resampling(self, output: Output) -> None:
         """Queue what the resampler still holds back."""
         from edge_agent.devices.resampling import to_samples
 
@@ -315,12 +281,12 @@ class Speaker:
             output.buffer.append(self._resampler[2].feed(to_samples(b""), last=True))
         self._resampler = None
 
-    async def _advance(self, output: _Output) -> None:
+    async def _advance(self, output: Output) -> None:
         """Wait until the device takes something, or a flush, a hold or its end."""
         if not await self._wait(output, None if self._is_held else _STALLED_S):
-            raise DeviceError(output.name, f"takes no sound for {_STALLED_S:.0f} s; is it still connected?")
+            raise StalledDeviceError(output.name, _STALLED_S, "takes no sound")
 
-    async def _wait(self, output: _Output, seconds: float | None) -> bool:
+    async def _wait(self, output: Output, seconds: float | None) -> bool:
         """Wait until something happens; return False where nothing did."""
         moved = self._moved
         if not output.is_lost:

@@ -42,8 +42,10 @@ def load_credentials(config: MqttConfig, environ: Mapping[str, str] = os.environ
         password = read_password(path)
     elif directory := environ.get("CREDENTIALS_DIRECTORY"):
         key, path = f"systemd's credential {CREDENTIAL}", Path(directory, CREDENTIAL)
-        if path.exists():
-            password = _one_line(key, path, path.read_bytes()[: _MOST_BYTES + 1]) if _readable(key, path) else None
+        if path.exists() and _readable(key, path):
+            content = path.read_bytes()[: _MOST_BYTES + 1]
+            # The unit gives an empty one where the owner has put none in place.
+            password = _one_line(key, path, content) if content.strip() else None
     if password is not None and not config.username:
         raise _refuse("mqtt.username", "is empty, and there is a password; say whose it is", str(path))
     return Credentials(config.username or None, password)

@@ -78,6 +78,17 @@ def _sensors(topics: Topics) -> dict[str, Component]:
             **more,
         }
 
+    def problem(name: str, condition: str) -> Component:
+        return shown(
+            "binary_sensor",
+            name,
+            f"{{{{ 'ON' if {condition} else 'OFF' }}}}",
+            payload_on="ON",
+            payload_off="OFF",
+            device_class="problem",
+            entity_category="diagnostic",
+        )
+
     return {
         "state": shown(
             "sensor",
@@ -106,15 +117,9 @@ def _sensors(topics: Topics) -> dict[str, Component]:
             state_class="measurement",
             entity_category="diagnostic",
         ),
-        "problem": shown(
-            "binary_sensor",
-            "Problem",
-            "{{ 'ON' if value_json.problem else 'OFF' }}",
-            payload_on="ON",
-            payload_off="OFF",
-            device_class="problem",
-            entity_category="diagnostic",
-        ),
+        "problem": problem("Problem", "value_json.problem"),
+        "microphone_problem": problem("Microphone problem", "'microphone' in value_json.problems"),
+        "speaker_problem": problem("Speaker problem", "'speaker' in value_json.problems"),
     }
 
 

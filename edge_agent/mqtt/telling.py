@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from edge_agent.errors import FaultError
+from edge_agent.mqtt.device_events import DeviceEvents
 from edge_agent.mqtt.failures import NotConnectedError
 from edge_agent.mqtt.redaction import Redactor
 from edge_agent.mqtt.sending import Connected
@@ -19,6 +20,7 @@ from edge_agent.runtime.rates import RateLimiter
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from edge_agent.events import DeviceStateChanged
     from edge_agent.mqtt.sending import Link
     from edge_agent.mqtt.topics import Topics
     from edge_agent.pipeline.commands import State
@@ -42,6 +44,8 @@ _PROBLEM_S = 600.0
 """So long after a fault the device counts as having a problem."""
 _WARMER_C = 1.0
 """Less than this is no change."""
+_PASSING = frozenset({"microphone_for_s", "speaker_for_s", "silent_s", "clipped_percent", "offset_percent"})
+"""What the status says of the sound that is different at every look."""
 
 
 class EventRecorder(Protocol):
@@ -53,7 +57,9 @@ class EventRecorder(Protocol):
 
 
 class Telling(SilentObserver):
-    """Publishes `status` and `metrics`, and hands over the events `turn`, `pressure` and `fault`. Belongs to the loop.
+    """Publishes `status` and `metrics`, and hands over events. Belongs to the loop.
+
+    Events are `turn`, `pressure`, `fault`, and those of microphone and speaker: `microphone_lost`, `speaker_back` …
 
     A status goes out when it differs from the last one, at most once a second, the latest always; at every connection,
     and every five minutes. While there is no connection nothing is published, and events wait in the outbox.
@@ -85,6 +91,7 @@ class Telling(SilentObserver):
         self._metrics_every_s = metrics_every_s
         self._redactor = Redactor(keeps_text=publish_text)
         self._rates = RateLimiter("fault events", _FAULT_BURST, _FAULTS_PER_S, 1, self._now_s)
+        self._devices = DeviceEvents(events.record, self._redactor.clean, self._now_s)
         self._held_back = 0
         self._faults: deque[tuple[float, str, str]] = deque(maxlen=_FAULTS)
         self._delay_ms: int | None = None
@@ -169,6 +176,11 @@ class Telling(SilentObserver):
             },
         )
         self.changed()
+
+    def device_changed(self, change: DeviceStateChanged) -> None:
+        """Hand over that a device fails, and that it works again; not that it works for the first time."""
+        self.changed()
+        self._devices.tell(change)
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -258,8 +270,13 @@ def describe_turn(report: TurnReport, *, publish_text: bool) -> dict[str, Any]:
 
 def _lasting(status: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is different at every look: a status is not published for that."""
-    pressure = status.get("pressure")
-    return {**status, "uptime_s": None, "pressure": pressure and pressure.get("rung")}
+    pressure, audio = status.get("pressure"), status.get("audio") or {}
+    return {
+        **status,
+        "uptime_s": None,
+        "pressure": pressure and pressure.get("rung"),
+        "audio": {key: value for key, value in audio.items() if key not in _PASSING},
+    }
 
 
 def _now() -> str:

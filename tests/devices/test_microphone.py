@@ -106,13 +106,14 @@ async def test_a_late_consumer_loses_the_oldest_frames_and_is_told(sound_system:
 
 async def test_nothing_is_left_after_closing(sound_system: PulseRig) -> None:
     """No thread, no open stream; it can be opened again."""
+    assert await asyncio.to_thread(refresh_devices)  # the loop's own thread is not what this is about
     before = set(threading.enumerate())
     for _ in range(2):
         async with Microphone("") as microphone:
             assert len((await anext(microphone.frames())).pcm) == FRAME_BYTES
-            assert not refresh_devices()
+            assert not await asyncio.to_thread(refresh_devices)
         assert set(threading.enumerate()) == before
-        assert refresh_devices()
+        assert await asyncio.to_thread(refresh_devices)
 
 
 async def test_cancelled_while_it_opens_it_is_closed(sound_system: PulseRig) -> None:
@@ -123,7 +124,7 @@ async def test_cancelled_while_it_opens_it_is_closed(sound_system: PulseRig) -> 
         opening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await (await opening).__aexit__(None, None, None)
-        assert refresh_devices()
+        assert await asyncio.to_thread(refresh_devices)
 
 
 @pytest.mark.parametrize("how", ["unplugged", "no sound system"])
@@ -149,7 +150,7 @@ async def test_a_microphone_that_is_plugged_in_again_is_heard(sound_system: Puls
     with pytest.raises(DeviceError, match="agent_mic: can't be opened"):
         await Microphone(sound_system.microphone).__aenter__()
     await asyncio.to_thread(sound_system.load_microphone)
-    assert refresh_devices()
+    assert await asyncio.to_thread(refresh_devices)
     async with Microphone(sound_system.microphone) as microphone:
         assert len((await anext(microphone.frames())).pcm) == FRAME_BYTES
 
@@ -198,10 +199,45 @@ async def test_a_sound_system_that_hangs_is_left(sound_system: PulseRig) -> None
     sound_system.thaw_microphone()
     for thread in set(threading.enumerate()) - before:
         await asyncio.to_thread(thread.join, 30)
-    assert refresh_devices()
+    assert await asyncio.to_thread(refresh_devices)
 
 
 async def test_an_unknown_name_lists_the_microphones(sound_system: PulseRig) -> None:
     """One line says what there is."""
     with pytest.raises(UnknownDeviceError, match=r"no microphone matches 'gramophone'; there are: .*'agent_mic'"):
         await Microphone("gramophone").__aenter__()
+
+
+async def test_what_it_hears_is_counted_and_it_can_be_given_up(sound_system: PulseRig, tmp_path: Path) -> None:
+    """A monitor at rest is nothing but zeros, and calm; what is played into it is sound; its promises are kept."""
+    loop = asyncio.get_running_loop()
+    looks: list[float] = []
+    recording = save(tmp_path / "a.wav", babble(1, HEAR_RATE_HZ, seed=3), HEAR_RATE_HZ)
+    error = DeviceError("agent_mic", "is opened again")
+    heard = 0
+
+    async def listen(microphone: Microphone) -> None:
+        nonlocal heard
+        playing: asyncio.Task[None] | None = None
+        async for _ in microphone.frames():
+            heard += 1
+            assert loop.time() <= microphone.next_sign_s
+            tally = microphone.tally
+            if playing is None and tally.silent_s >= 1 and microphone.is_calm:
+                assert not tally.has_sounded
+                playing = asyncio.create_task(asyncio.to_thread(sound_system.play, recording))
+            if playing is not None and playing.done() and tally.silent_s >= 0.5 and len(looks) > 2:
+                await playing
+                microphone.give_up(error)
+
+    async with asyncio.timeout(60), Microphone(sound_system.microphone) as microphone:
+        microphone.on_look = lambda: looks.append(loop.time())
+        microphone.rest(resting=True)
+        with pytest.raises(DeviceError) as ended:
+            await listen(microphone)
+        assert ended.value is error
+        assert microphone.tally.has_sounded
+        assert microphone.tally.clipped == 0
+        assert microphone.tally.looked_at == pytest.approx(heard * FRAME_SAMPLES / 5, rel=0.3)
+        assert microphone.overflows <= microphone.dropped_frames
+    assert looks[0] < looks[-1]

@@ -15,6 +15,7 @@ from edge_agent.app import hardware
 from edge_agent.cli.tables import print_devices
 from edge_agent.config.schema import Config
 from edge_agent.devices import portaudio
+from edge_agent.devices.cards import SoundCard
 from edge_agent.devices.portaudio import AudioDevice, StreamFormat, choose_device, choose_format, list_devices
 from edge_agent.errors import DeviceError, UnknownDeviceError
 
@@ -31,6 +32,7 @@ def three_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     """A board with headphones, a USB sound card and a camera with a microphone."""
     cards = (device(0, CARD, 0, 8, default=True), device(1, USB, 1, 2, default=True), device(2, CAMERA, 2, 0))
     monkeypatch.setattr(portaudio, "list_devices", lambda: cards)
+    monkeypatch.setattr(portaudio, "read_cards", tuple)
 
 
 @pytest.mark.usefixtures("three_cards")
@@ -169,6 +171,32 @@ def test_a_machine_without_hardware_is_described(
     shown = capsys.readouterr().out
     assert shown.count("none found") == 2
     assert "no sound hardware found" in shown
+
+
+def test_names_that_stay_are_shown_and_numbers_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below each name stands the one for the configuration; of a configured number a note has it."""
+    cards = (SoundCard(0, "Headphones", "bcm2835 Headphones"), SoundCard(1, "Device", "USB PnP Sound Device"))
+    monkeypatch.setattr(hardware, "read_cards", lambda: cards)
+    monkeypatch.setattr(portaudio, "read_cards", lambda: cards)
+    devices = (device(0, CARD, 0, 8, default=True), device(1, USB, 1, 2), device(2, "default", 2, 2, default=True))
+    monkeypatch.setattr(hardware, "list_devices", lambda: devices)
+    monkeypatch.setattr(portaudio, "list_devices", lambda: devices)
+    found = hardware.describe(
+        Config.model_validate({"audio": {"input_device": "1", "output_device": "hw:CARD=Device"}})
+    )
+    assert [entry["stable_name"] for entry in found["inputs"]] == ["hw:CARD=Device", "default"]
+    assert [entry["stable_name"] for entry in found["outputs"]] == ["hw:CARD=Headphones", "hw:CARD=Device", "default"]
+    for way in ("inputs", "outputs"):
+        assert [entry["name"] for entry in found[way] if entry["is_chosen"]] == [USB]
+    (note,) = found["notes"]
+    assert note.startswith('audio.input_device = "1" names a number')
+    assert note.endswith('"hw:CARD=Device"')
+    print_devices(found)
+    shown = capsys.readouterr().out
+    assert "hw:CARD=Headphones" in shown
+    assert note in shown
 
 
 def test_configured_pins_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,3 +64,20 @@ def test_never_more_than_four_wait(steps: list[tuple[bool, int]]) -> None:
         gate.resting = resting
         waiting = 0 if gate.opens(block(peak)) else waiting + 1
         assert waiting <= 4
+
+
+def test_a_room_is_calm_after_quiet_blocks_in_a_row() -> None:
+    """A tenth of a second each; a loud block, or somebody who is heard, ends it."""
+    gate = QuietGate()
+    gate.resting = True
+    for _ in range(15):
+        gate.opens(block(20))
+    assert gate.calm_runs == 3
+    gate.opens(block(9000))
+    assert gate.calm_runs == 0
+    for _ in range(10):
+        gate.opens(block(20))
+    assert gate.calm_runs == 2
+    gate.resting = False
+    gate.opens(block(20))
+    assert gate.calm_runs == 0

@@ -13,6 +13,7 @@ from pulse_rig import PulseRig, SpeakerRecording
 from sounds import loud_parts, pitch_hz, tone
 
 from edge_agent.audio import AudioChunk
+from edge_agent.devices import output
 from edge_agent.devices import speaker as module
 from edge_agent.devices.portaudio import AudioDevice, Kind, StreamFormat, refresh_devices
 from edge_agent.devices.speaker import Speaker
@@ -68,7 +69,7 @@ async def test_stereo_devices_get_both_channels(
     def choose(kind: Kind, device: AudioDevice, rates_hz: tuple[int, ...]) -> StreamFormat:
         return StreamFormat(44_100, 2)
 
-    monkeypatch.setattr(module, "choose_format", choose)
+    monkeypatch.setattr(output, "choose_format", choose)
     with sound_system.record(tmp_path / "out.wav") as recording:
         async with Speaker(sound_system.speaker) as speaker:
             await speaker.write(tone(1, 16_000, 440))
@@ -149,7 +150,7 @@ async def test_a_hold_before_the_device_is_open_holds(
     with sound_system.record(tmp_path / "out.wav") as recording:
         async with Speaker(sound_system.speaker) as speaker:
             async with asyncio.timeout(30):
-                while not refresh_devices():  # noqa: ASYNC110 - nothing else tells
+                while not await asyncio.to_thread(refresh_devices):  # noqa: ASYNC110 - nothing else tells
                     await asyncio.sleep(0.02)
             writing = asyncio.create_task(speaker.write(tone(0.3, 16_000, 440)))
             await asyncio.sleep(0)
@@ -229,7 +230,7 @@ async def test_the_device_is_free_while_there_is_nothing_to_say(
                 await speaker.write(tone(0.3, 16_000, 440))
                 await speaker.drain()
                 async with asyncio.timeout(30):
-                    while not refresh_devices():  # noqa: ASYNC110 - nothing else tells
+                    while not await asyncio.to_thread(refresh_devices):  # noqa: ASYNC110 - nothing else tells
                         await asyncio.sleep(0.02)
                 assert speaker.pending_s == 0
                 assert speaker.played_s == pytest.approx(0.3 * turn, rel=0.01)
@@ -282,7 +283,7 @@ async def test_a_sound_system_that_hangs_is_left(sound_system: PulseRig) -> None
     sound_system.thaw_speaker()
     for thread in set(threading.enumerate()) - before:
         await asyncio.to_thread(thread.join, 30)
-    assert refresh_devices()
+    assert await asyncio.to_thread(refresh_devices)
 
 
 async def test_nothing_is_left_after_closing(sound_system: PulseRig) -> None:
@@ -291,7 +292,7 @@ async def test_nothing_is_left_after_closing(sound_system: PulseRig) -> None:
     async with Speaker("") as speaker:
         await speaker.write(tone(1.5, 16_000, 440))
     assert set(threading.enumerate()) == before
-    assert refresh_devices()
+    assert await asyncio.to_thread(refresh_devices)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -18,6 +18,7 @@ from edge_agent.app.parts import Part, affected, changed_keys, describe
 from edge_agent.app.recorder import FlightRecorder
 from edge_agent.app.status import StatusBook
 from edge_agent.app.swapping import quiet, swap
+from edge_agent.app.vitality import signs_of
 from edge_agent.errors import BadInputError, ConfigProblem, FaultError
 from edge_agent.runtime.lag import LoopLag
 from edge_agent.runtime.logs import set_level
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from edge_agent.app.brain import Brain
+    from edge_agent.app.vitality import Signs
     from edge_agent.config.schema import Config
     from edge_agent.pipeline.ears import Ears
     from edge_agent.pipeline.observer import Observer
@@ -86,6 +88,8 @@ class Agent:
         reporter: The report, of whatever runs.
         link_is_well: Tells whether the broker is reachable; None where there is none to reach. To be set.
         on_change: Is told the parts that were restarted, after each change that succeeded. To be set.
+        on_changing: Is told what is being changed when a change begins, and nothing when it has ended, in whatever
+            way. To be set.
     """
 
     def __init__(self, config: Config, world: World, metrics: Metrics, tasks: TrackedTasks) -> None:
@@ -106,7 +110,10 @@ class Agent:
         self.metrics = metrics
         self.link_is_well: Callable[[], bool | None] = lambda: None
         self.on_change: Callable[[frozenset[Part]], None] = lambda _: None
-        lag = LoopLag()
+        self.on_changing: Callable[[str], None] = lambda _: None
+        self._changes = 0
+        self._is_changing = False
+        self._lag = lag = LoopLag()
         self._requests = RateLimiter("socket", burst=_REQUESTS_BURST, per_s=_REQUESTS_PER_S)
         self.reporter = Reporter(self._sources(lag))
         self._lasting = Lasting(
@@ -172,6 +179,27 @@ class Agent:
         """The last look at the sensors; None before the first."""
         return None if self._body is None else self._body.strain.state
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether nothing is being loaded: the engines are there, and the language model, where it is wanted."""
+        body = self._body
+        return body is not None and (body.brain.is_settled or not body.keeping.is_wanted)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing usable is heard; empty while it is, and while the microphone is only being opened."""
+        return "" if self._body is None else self._body.listening.trouble
+
+    @property
+    def frames_heard(self) -> int:
+        """Frames that went through the ears of the core that runs."""
+        return 0 if self._body is None else self._body.voice.ears.frames_heard
+
+    @property
+    def signs(self) -> Signs:
+        """What a judge of its vitality looks at."""
+        return signs_of(self._body, self._lag.latest_s, self._changes, is_changing=self._is_changing)
+
     async def saved(self) -> None:
         """Wait until timers and alarms are on disk, or can't be written."""
         if self._body is not None:
@@ -187,25 +215,20 @@ class Agent:
             ChangeError: A part does not start with it; `problems` name the keys where they are known.
         """
         async with self._changing:
-            was_deaf = self._body is not None and bool(self._body.listening.trouble)
-            keys = changed_keys(self._config, config)
-            parts = affected(keys) | self._touched
-            if parts:
-                _log.info("configuration: %s", describe(parts))
-            try:
-                await self._change(config, parts)
-            except PartError as error:
-                raise ChangeError(problems_of(error.cause, error.part, keys, SOURCE)) from error
-            except (BadInputError, FaultError) as error:
-                raise ChangeError(problems_of(error, None, keys, SOURCE)) from error
-            finally:
-                # What nobody has changed since the start is not this change's fault.
-                self._unproven = parts | (self._unproven if self._was_changed else frozenset())
-                self._was_changed = True
-                self._remark(was_deaf=was_deaf)
-            self._config = config
-            self._touched = frozenset()
+            parts = await self._apply(config, frozenset())
         self.on_change(parts)
+
+    async def renew(self, parts: frozenset[Part]) -> None:
+        """Load `parts` anew with the configuration that runs, since something that they choose by themselves is new.
+
+        Where one does not load, the one before goes on.
+
+        Raises:
+            ChangeError: A part does not start.
+        """
+        async with self._changing:
+            renewed = await self._apply(self._config, parts)
+        self.on_change(renewed)
 
     async def prove(self, within_s: float) -> list[ConfigProblem]:
         """Return nothing as soon as the agent has proved itself well, else what is wrong; see `health.prove`."""
@@ -215,6 +238,39 @@ class Agent:
         if not problems:
             self._unproven = frozenset()
         return problems
+
+    def _begin_change(self, parts: frozenset[Part]) -> None:
+        self._changes += 1
+        self._is_changing = True
+        self.on_changing(describe(parts) or "nothing")
+
+    def _end_change(self) -> None:
+        self._is_changing = False
+        self.on_changing("")
+
+    async def _apply(self, config: Config, anew: frozenset[Part]) -> frozenset[Part]:
+        """Restart what differs in `config`, and `anew`; return what that was. One at a time."""
+        was_deaf = self._body is not None and bool(self._body.listening.trouble)
+        keys = changed_keys(self._config, config)
+        parts = affected(keys) | self._touched | anew
+        if parts:
+            _log.info("configuration: %s", describe(parts))
+        self._begin_change(parts)
+        try:
+            await self._change(config, parts)
+        except PartError as error:
+            raise ChangeError(problems_of(error.cause, error.part, keys, SOURCE)) from error
+        except (BadInputError, FaultError) as error:
+            raise ChangeError(problems_of(error, None, keys, SOURCE)) from error
+        finally:
+            # What nobody has changed since the start is not this change's fault.
+            self._unproven = parts | (self._unproven if self._was_changed else frozenset())
+            self._was_changed = True
+            self._remark(was_deaf=was_deaf)
+            self._end_change()
+        self._config = config
+        self._touched = frozenset()
+        return parts
 
     async def _change(self, config: Config, parts: frozenset[Part]) -> None:
         inner = parts - _OUTSIDE

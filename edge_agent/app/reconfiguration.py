@@ -22,6 +22,7 @@ from edge_agent.app.change import Applier, ChangeError, RollBackFailedError, go_
 from edge_agent.app.remote_book import RemoteBook
 from edge_agent.app.remote_report import kept_errors, plain, written
 from edge_agent.app.remote_verdicts import accepted, begun, known_already
+from edge_agent.app.rereading import reread
 from edge_agent.errors import ConfigError, PoolBusyError
 from edge_agent.mqtt.desired import MOST_BYTES, Addressee, DocumentError, read_desired
 from edge_agent.mqtt.signing import KeyFormError, SigningUnavailableError
@@ -62,6 +63,7 @@ class Reconfiguration:
         device_id: Whose documents the device layer is.
         tell: Is told of faults in one line.
         now: The wall clock.
+        read_own: Reads the owner's configuration again; None: it is never read again.
         debounce_s: How long it is waited for further documents before the first is judged.
     """
 
@@ -74,12 +76,15 @@ class Reconfiguration:
         device_id: str,
         tell: Callable[[str], None] = _log.error,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        read_own: Callable[[], OwnConfig] | None = None,
         debounce_s: float = _DEBOUNCE_S,
     ) -> None:
         self._book = RemoteBook(own, revisions, pool, device_id=device_id, tell=tell, now=now)
         self._tell = tell
         self._now = now
         self._debounce_s = debounce_s
+        self._read_own = read_own
+        self._is_reread_due = False
         self._pending: dict[str, bytes] = {}
         self._too_early: dict[str, bytes] = {}
         """Signed documents that can't be judged before the clock is set."""
@@ -143,6 +148,11 @@ class Reconfiguration:
         self._pending[topic] = payload[: MOST_BYTES + 1]
         self._arrived.set()
 
+    def reread(self) -> None:
+        """Read the owner's file again as soon as no document is being tried; returns at once."""
+        self._is_reread_due = self._read_own is not None
+        self._arrived.set()
+
     async def run_loop(self, applier: Applier) -> None:
         """Try one document at a time until cancelled. Begun again after it failed, it first returns to `config`.
 
@@ -156,6 +166,11 @@ class Reconfiguration:
                 await self._settle_interrupted(applier)
             while True:
                 await self._wait(survived_at_s)
+                if self._is_reread_due and self._read_own is not None:
+                    self._is_reread_due = False
+                    self._is_off_course = True
+                    await reread(self._read_own, self._book, applier, self._tell)
+                    self._is_off_course = False
                 for topic in self._book.topics:
                     if (payload := self._pending.pop(topic, None)) is not None:
                         await self._take(topic, payload, applier)
@@ -166,7 +181,7 @@ class Reconfiguration:
     async def _wait(self, survived_at_s: float) -> None:
         """Return when documents are there, and a moment later, for more may follow."""
         clock_s = asyncio.get_running_loop().time
-        while not self._pending:
+        while not self._pending and not self._is_reread_due:
             self._arrived.clear()
             waits_s = [_CLOCK_S] if self._too_early else []
             if self._book.state.starts:

@@ -75,12 +75,16 @@ class Means:
         observer: Watches the conversation.
         logs: Counts log records that were lost.
         set_log_level: Logs from another level on.
+        attend: Is given the agent when it runs, and what reads the owner's file again.
+        read_own: Reads the owner's configuration again; None: it is never read again.
     """
 
     observer: Observer
     recorder: FlightRecorder
     logs: LogQueue | None = None
     set_log_level: Callable[[str], None] = lambda _: None
+    attend: Callable[[Agent, Callable[[], None]], None] = lambda _agent, _reread: None
+    read_own: Callable[[], OwnConfig] | None = None
 
 
 async def hold_device(own: OwnConfig, means: Means) -> NoReturn:
@@ -125,6 +129,7 @@ class _Device:
                 hears=lambda: self.agent is not None and bool(self.agent.book.channels()),
                 kept=self._kept,
                 restart=self._restart if _is_kept_running(os.environ) else None,
+                pull_model=self._pull_model,
             ),
             changed=self.changed,
         )
@@ -172,6 +177,13 @@ class _Device:
     async def _kept(self) -> None:
         await self.present.saved()
 
+    async def _pull_model(self, name: str) -> dict[str, Any]:
+        from edge_agent.app.model_pulling import ModelPulling
+
+        agent = self.present
+        pulling = ModelPulling(lambda: agent.config, lambda: agent.pressure, agent.renew, self.metrics)
+        return await pulling.pull(name)
+
     def _restart(self) -> None:
         self._end(RestartRequestedError())
 
@@ -195,7 +207,9 @@ async def _open_device(own: OwnConfig, means: Means) -> AsyncIterator[_Device]:
         stack.push_async_callback(pool.close, _LEAVING_S)
         places = await pool.run(partial(find_places, config.directories), kind="load.places")
         revisions = RevisionStore(places.state / "remote.json")
-        changes = Reconfiguration(own, revisions, pool, device_id=device.topics.device_id, tell=device.tell)
+        changes = Reconfiguration(
+            own, revisions, pool, device_id=device.topics.device_id, tell=device.tell, read_own=means.read_own
+        )
         config = await changes.boot()
         stack.push_async_exit(partial(_stopped, changes))
         device.database = await _open_database(stack, Database(places.state / "edge-agent.db", pool), device.tell)
@@ -211,6 +225,7 @@ async def _open_device(own: OwnConfig, means: Means) -> AsyncIterator[_Device]:
         )
         means.recorder.configure(config.recorder)
         agent = device.agent = await _open_agent(stack, own, changes, world)
+        means.attend(agent, changes.reread)
         await stack.enter_async_context(device.acting)
         if connected is not None:
             link, outbox = connected

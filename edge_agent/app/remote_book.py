@@ -133,6 +133,23 @@ class RemoteBook:
         call = partial(with_document, self._own, self.standing, scope, layer, tuple(self.scopes))
         return await self.run(call, "config.check")
 
+    async def weigh_own(self, own: OwnConfig) -> InForce:
+        """Return what another configuration of the owner's would make of the whole, with the documents in force.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        return await self.run(partial(in_force, own, self.state, self._device_id), "config.check")
+
+    def take_own(self, own: OwnConfig, standing: InForce) -> None:
+        """Go by another configuration of the owner's."""
+        self._own, self.standing = own, standing
+        for scope, errors in standing.left_out.items():
+            self._tell(f"the remote configuration of {scope} is left out: {said(errors)}")
+        if standing.left_out:
+            self.state = left_out(self.state, standing.left_out, "rejected", self.time)
+        self.report()
+
     async def went_well(self) -> None:
         """The device has run with its configuration for a while."""
         if self.state.starts:

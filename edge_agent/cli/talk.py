@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import signal
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,21 @@ from edge_agent.cli.options import config_option, json_option, load
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from edge_agent.cli.console import ConsoleView, JsonLines
+    from edge_agent.pipeline.observer import Observer
 
 
-def _view(*, as_json: bool) -> AbstractContextManager[ConsoleView | JsonLines]:
+def _view(*, as_json: bool) -> AbstractContextManager[Observer]:
     from edge_agent.cli.console import ConsoleView, JsonLines
 
     return nullcontext(JsonLines()) if as_json else ConsoleView()
+
+
+def _service_view(*, as_json: bool) -> AbstractContextManager[Observer]:
+    """What is said is not for the journal: there the log tells of each turn, by the owner's choice of what."""
+    from edge_agent.pipeline.observer import SilentObserver
+    from edge_agent.runtime.logs import is_journal
+
+    return nullcontext(SilentObserver()) if is_journal(sys.stdout) else _view(as_json=as_json)
 
 
 def _log_level(configured: str, *, quiet: bool) -> str:
@@ -42,6 +51,9 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
 
+    # What a process that hangs or crashes was doing goes to standard error: the watchdog's signal is SIGABRT.
+    with suppress(RuntimeError, OSError, ValueError):  # there is none
+        faulthandler.enable()
     own = read_own(config_file)
     config = own.under()
     quiet = sys.stdout.isatty() and not as_json
@@ -49,8 +61,9 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
     def set_log_level(level: str) -> None:
         logging.getLogger("edge_agent").setLevel(_log_level(level, quiet=quiet).upper())
 
-    with logging_to(sys.stderr, _log_level(config.log_level, quiet=quiet)) as logs, _view(as_json=as_json) as view:
-        loop.run(serve(own, view, logs, set_log_level))
+    level = _log_level(config.log_level, quiet=quiet)
+    with logging_to(sys.stderr, level) as logs, _service_view(as_json=as_json) as view:
+        loop.run(serve(own, view, logs, set_log_level, lambda: read_own(config_file)))
     return 0
 
 

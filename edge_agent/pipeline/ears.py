@@ -290,7 +290,9 @@ class Ears:
                 case PauseEnded():
                     await self._runner.pause(PauseMark(began=False, at_s=self._length_s, number=self._pause))
                 case UtteranceEnded(endpoint):
-                    _log.info("endpoint: %s, length %.2f s", endpoint.why or endpoint.reason, endpoint.decided_s)
+                    turn = {"EDGE_TURN": self._runner.heard_turn_id}
+                    why = endpoint.why or endpoint.reason
+                    _log.info("endpoint: %s, length %.2f s", why, endpoint.decided_s, extra=turn)
                     self._since_end_s = 0.0
                     self._runner.post(SpeechEnded(endpoint, self._lag_s + self._overdue_s(endpoint.decided_s)))
                 case UtteranceDropped(speech_s):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_agent.events import DeviceStateChanged
     from edge_agent.pipeline.commands import State
     from edge_agent.pipeline.report import TurnReport
     from edge_agent.runtime.pressure import PressureState
@@ -47,6 +48,10 @@ class Observer(Protocol):
         """The device can afford less, or more again."""
         ...
 
+    def device_changed(self, change: DeviceStateChanged) -> None:
+        """The microphone or the speaker failed, or works again."""
+        ...
+
 
 class SilentObserver:
     """Does nothing; for observers that care for a part only."""
@@ -70,6 +75,9 @@ class SilentObserver:
         """Do nothing."""
 
     def pressure_changed(self, pressure: PressureState) -> None:
+        """Do nothing."""
+
+    def device_changed(self, change: DeviceStateChanged) -> None:
         """Do nothing."""
 
 
@@ -106,6 +114,10 @@ class Observers:
     def pressure_changed(self, pressure: PressureState) -> None:
         """Pass on."""
         self._pass_on(lambda observer: observer.pressure_changed(pressure))
+
+    def device_changed(self, change: DeviceStateChanged) -> None:
+        """Pass on."""
+        self._pass_on(lambda observer: observer.device_changed(change))
 
     def _pass_on(self, tell: Callable[[Observer], None]) -> None:
         for observer in self._observers:

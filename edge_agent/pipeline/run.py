@@ -33,6 +33,7 @@ from edge_agent.pipeline.hearing import PauseMark, Utterance
 from edge_agent.pipeline.report import TurnClock, TurnReport
 from edge_agent.pipeline.stages import STOPPING, Turn
 from edge_agent.pipeline.turn import step
+from edge_agent.runtime.fields import log_fields
 from edge_agent.runtime.metrics import Metrics
 from edge_agent.runtime.tasks import TrackedTasks, run_isolated
 
@@ -216,7 +217,9 @@ class Runner:
     def _dismiss(self, turn: Turn, understanding: Understanding) -> None:
         if (old := self._turns.get(self._now.turn_id)) is not None and old is not turn:
             old.note_now("interruption", f"dismissed: {understanding.transcript.text!r} does not interrupt")
-        _log.info("what was said into turn %d does not interrupt it", self._now.turn_id)
+        _log.info(
+            "what was said into turn %d does not interrupt it", self._now.turn_id, extra={"EDGE_TURN": turn.turn_id}
+        )
         turn.dismissed = True
         self.post(InterruptionDismissed(turn.turn_id))
         self._cancel(turn.turn_id, "no interruption")
@@ -299,14 +302,15 @@ class Runner:
 
     def _start(self, turn: Turn, work: Callable[[Runner, Turn], Coroutine[object, object, Invitation]]) -> None:
         self._latest = self._turns[turn.turn_id] = turn
-        turn.task = self._tasks.create_task(self._live(turn, work), name=f"turn.{turn.turn_id}")
+        with log_fields(EDGE_TURN=turn.turn_id, EDGE_STAGE="turn"):
+            turn.task = self._tasks.create_task(self._live(turn, work), name=f"turn.{turn.turn_id}")
 
     def _cancel(self, turn_id: int, reason: str) -> None:
         turn = self._turns.get(turn_id)
         if turn is None or turn.task is None or turn.cut_off:
             return
         if not turn.dismissed:
-            _log.info("turn %d is cut off: %s", turn_id, reason)
+            _log.info("turn %d is cut off: %s", turn_id, reason, extra={"EDGE_TURN": turn_id})
         turn.cut_off = True
         turn.note_now("interruption", reason)
         turn.report.interrupted = turn.report.endpoint is not None or turn.report.alert

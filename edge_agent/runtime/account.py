@@ -32,6 +32,8 @@ class ClaimState:
 
     Attributes:
         most: Threads that it can make use of.
+        most_beside: Fewer of them, while a claim of a lower rank is open too: what is beyond is worth more to that one;
+            None: as many as alone.
         is_open: It computes, or waits to.
         held: Threads that it computes with now.
         from_reserve: The part of `held` that the reserve gave.
@@ -48,6 +50,7 @@ class ClaimState:
     rank: Rank
     most: int
     order: int
+    most_beside: int | None = None
     is_open: bool = False
     held: int = 0
     from_reserve: int = 0
@@ -84,7 +87,8 @@ def share_out(
     """Return what each open claim should hold, by its `order`; `compute + reserve` threads in all at the most.
 
     Hearing takes its first thread from the reserve. Of the compute cores everyone gets one, in the order of ranks,
-    those that starved first; what is then left goes to the highest rank that can use it.
+    those that starved first; what is then left goes to the highest rank that can use it, as far as it is to take it
+    from those below (`ClaimState.most_beside`).
     """
     queue = sorted((claim for claim in claims if claim.is_open), key=lambda claim: _turn(claim, now_s))
     most = {claim.order: min(claim.most, caps.get(claim.rank, claim.most)) for claim in queue}
@@ -98,11 +102,20 @@ def share_out(
         if compute and not threads[claim.order] and most[claim.order]:
             compute -= 1
             threads[claim.order] = 1
-    for claim in sorted(queue, key=lambda claim: (claim.rank, claim.order)):
-        if threads[claim.order]:
-            more = min(compute, most[claim.order] - threads[claim.order])
-            compute -= more
-            threads[claim.order] += more
+    lowest = max((claim.rank for claim in queue if most[claim.order]), default=Rank.HEARING)
+    beside = {
+        claim.order: most[claim.order]
+        if claim.most_beside is None or claim.rank >= lowest
+        else min(most[claim.order], claim.most_beside)
+        for claim in queue
+    }
+    # What those below could not use either is anybody's again.
+    for wanted in (beside, most):
+        for claim in sorted(queue, key=lambda claim: (claim.rank, claim.order)):
+            if threads[claim.order]:
+                more = max(0, min(compute, wanted[claim.order] - threads[claim.order]))
+                compute -= more
+                threads[claim.order] += more
     return {order: Share(threads[order], reserved[order]) for order in most}
 
 

@@ -198,6 +198,10 @@ class Claim:
         """Ask for `most` threads at the most from now on, more than before or fewer."""
         self._state.most = max(1, min(most, self._ledger.compute_cores))
 
+    def make_way(self, most_beside: int | None) -> None:
+        """Ask for `most_beside` threads at the most while a lower rank computes too; None: for as many as alone."""
+        self._state.most_beside = None if most_beside is None else max(1, most_beside)
+
     def open(self, stopped: Callable[[], bool]) -> bool:
         """Wait for at least one thread, on the thread that will compute; return False where `stopped` came true.
 

@@ -9,16 +9,19 @@ import logging.handlers
 import os
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, TextIO
 
+from edge_agent.runtime.fields import note_fields
+from edge_agent.runtime.folding import Folding
+from edge_agent.runtime.journal import JournalWriter, priority
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _WAITING_RECORDS = 2000
 _PATIENCE_S = 2.0
 """What the end of logging waits for a writer that hangs; shutdown has a bound of 5 s."""
-_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-_DEBUG_PRIORITY = 7
 
 
 class LogQueue(logging.handlers.QueueHandler):
@@ -43,6 +46,7 @@ class LogQueue(logging.handlers.QueueHandler):
         """Fix the message, whose arguments may change; leave tracebacks, which read source files, to the writer."""
         prepared = copy.copy(record)
         prepared.msg, prepared.args = record.getMessage(), None
+        note_fields(prepared)
         return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -67,7 +71,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's lines."""
         if self._journal:
-            prefix = f"<{_priority(record.levelno)}>{record.name}: "
+            prefix = f"<{priority(record.levelno)}>{record.name}: "
         else:
             prefix = f"{self.formatTime(record)} {record.levelname:<7} {record.name}: "
         return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
@@ -90,6 +94,7 @@ def logging_to(stream: TextIO | None, level: str) -> Iterator[LogQueue]:
     """Log to `stream` for as long as the context lasts; None is a standard stream that was closed, and takes nothing.
 
     It gets the package's records of `level` and above, and everyone else's warnings. The value counts what was dropped.
+    Where `stream` goes to the journal and systemd-python is there, each record is one entry with its fields.
     """
     records: queue.Queue[logging.LogRecord | None] = queue.Queue(_WAITING_RECORDS)
     handler = LogQueue(records)
@@ -114,27 +119,49 @@ def set_level(level: str) -> None:
 
 def _write(records: queue.Queue[logging.LogRecord | None], handler: LogQueue, stream: TextIO | None) -> None:
     """Write records until None comes; say how many were dropped as soon as that is seen."""
-    formatter = LineFormatter(journal=is_journal(stream))
+    write = _writer_to(stream)
+    folding = Folding()
     told = 0
 
     def put(record: logging.LogRecord) -> None:
-        if stream is None:
-            return
         try:
-            stream.write(formatter.format(record) + "\n")
-            stream.flush()
+            write(record)
         except (OSError, ValueError):  # there is nowhere left to complain, and the agent goes on
             handler.unwritten += 1
 
     while True:
         record = records.get()
-        if record is not None:
-            put(record)
+        for due in folding.finish() if record is None else folding.take(record, time.monotonic()):
+            put(due)
         if (dropped := handler.dropped) > told:
             put(_confession(dropped - told))
             told = dropped
         if record is None:
             return
+
+
+def _writer_to(stream: TextIO | None) -> Callable[[logging.LogRecord], None]:
+    """Return what writes a record: as an entry of the journal where `stream` goes there, else as lines."""
+    if stream is None:
+        return lambda _: None
+    to_journal = is_journal(stream)
+    formatter = LineFormatter(journal=to_journal)
+
+    def write_lines(record: logging.LogRecord) -> None:
+        stream.write(formatter.format(record) + "\n")
+        stream.flush()
+
+    journal = JournalWriter.open() if to_journal else None
+    if journal is None:
+        return write_lines
+
+    def write_entry(record: logging.LogRecord) -> None:
+        try:
+            journal.write(record)
+        except OSError:  # no socket in this namespace, or journald is being replaced: its stream may still be there
+            write_lines(record)
+
+    return write_entry
 
 
 def _confession(count: int) -> logging.LogRecord:
@@ -155,7 +182,3 @@ def _finish(records: queue.Queue[logging.LogRecord | None], handler: LogQueue, w
         records.put_nowait(None)
     else:
         writer.join(_PATIENCE_S)
-
-
-def _priority(level: int) -> int:
-    return next((priority for least, priority in _PRIORITIES if level >= least), _DEBUG_PRIORITY)

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from edge_agent.errors import EdgeAgentError
+from edge_agent.runtime.fields import log_fields
 from edge_agent.runtime.metrics import Metrics, Outcome
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class Supervisor:
     def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work()` as stage `name` until it returns. A stage of that name must have ended."""
         self.restarts[name] = 0
-        self._stages[name] = self._tasks.create_task(self._keep(name, work), name=f"keep.{name}")
+        with log_fields(EDGE_STAGE=name, EDGE_TURN=None):
+            self._stages[name] = self._tasks.create_task(self._keep(name, work), name=f"keep.{name}")
 
     async def end(self, name: str) -> None:
         """End a stage, and wait for it; it may then be kept anew, with other work. Nothing happens where none runs."""

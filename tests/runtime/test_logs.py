@@ -121,17 +121,6 @@ def test_the_journal_is_known_by_device_and_inode(tmp_path: Path) -> None:
     assert not is_journal(None, environ)
 
 
-def test_to_the_journal_in_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stream decides."""
-    path = tmp_path / "journal"
-    with path.open("w") as stream:
-        status = os.fstat(stream.fileno())
-        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
-        with logging_to(stream, "info"):
-            _log.error("no microphone")
-    assert path.read_text() == "<3>edge_agent.test: no microphone\n"
-
-
 def test_nobody_waits_for_a_writer_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records beyond the queue are counted, and the log says so where they are missing."""
     monkeypatch.setattr(logs, "_WAITING_RECORDS", 10)

@@ -1,0 +1,1 @@
+"""`field-test`: a scripted acceptance of a device where it stands, and a report of it."""

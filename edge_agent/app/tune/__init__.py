@@ -1,0 +1,1 @@
+"""`edge-agent tune`: measures this board, and what the core ledger makes of it."""

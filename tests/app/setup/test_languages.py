@@ -1,0 +1,62 @@
+"""What is said of a language: who hears it, what is missing, and the command that fetches it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge_agent.app.places import Places
+from edge_agent.app.setup import languages
+from edge_agent.app.setup.languages import about_language
+from edge_agent.config.schema import Config
+from edge_agent.models.catalog import load_catalog
+from edge_agent.reason import intents_source
+
+
+def places(tmp_path: Path) -> Places:
+    """Return directories of the test's own."""
+    return Places(tmp_path / "models", tmp_path / "cache", tmp_path / "state")
+
+
+@pytest.fixture
+def _large_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2 << 20}[name])
+
+
+def test_the_languages_with_intents_are_those_of_the_files() -> None:
+    """One file each comes with the package."""
+    folder = Path(intents_source.__file__).parent / "intents"
+    assert sorted(languages._WITH_INTENTS) == sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def test_english_works_with_nothing_downloaded(tmp_path: Path) -> None:
+    """There may be better ones."""
+    notes = about_language(Config(), "en", places(tmp_path))
+    assert "heard by PocketSphinx and spoken by Flite" in notes[0].text
+    assert not any(note.needs_doing for note in notes)
+
+
+@pytest.mark.usefixtures("_large_board")
+def test_a_language_that_nothing_hears_names_what_to_fetch(tmp_path: Path) -> None:
+    """Names that the catalogue has, on a line that can be copied; and that intents are missing."""
+    notes = about_language(Config(), "de", places(tmp_path))
+    assert [note.needs_doing for note in notes] == [True, True]
+    command = notes[0].text.splitlines()[1]
+    assert command.startswith("    edge-agent models pull ")
+    models = [load_catalog().find(name) for name in command.split()[3:]]
+    assert [model.kind for model in models] == ["vosk", "piper"]
+    assert all("de" in model.languages for model in models)
+    assert "docs/intents.md" in notes[1].text
+
+
+@pytest.mark.usefixtures("_large_board")
+def test_what_is_installed_is_named_and_not_fetched_again(tmp_path: Path) -> None:
+    """Only the voice is missing."""
+    where = places(tmp_path)
+    (where.models / "vosk" / "vosk-model-small-cn-0.22").mkdir(parents=True)
+    notes = about_language(Config(), "zh", where)
+    assert "heard by Vosk, vosk-model-small-cn-0.22 and spoken by eSpeak NG" in notes[0].text
+    assert "vosk" not in notes[1].text.splitlines()[1]
+    assert not any(note.needs_doing for note in notes)

@@ -92,7 +92,8 @@ class UnknownDeviceError(BadInputError):
     def __init__(self, kind: str, name: str, known: Sequence[str], matching: Sequence[str] = ()) -> None:
         listed = ", ".join(repr(entry) for entry in matching or known) or "none"
         super().__init__(
-            f"{name!r} matches more than one {kind}: {listed}; use more of the name, or the number"
+            f"{name!r} matches more than one {kind}: {listed}; "
+            "use more of the name, or the one below it in `edge-agent devices`"
             if matching
             else f"no {kind} matches {name!r}; there are: {listed} (see `edge-agent devices`)"
         )
@@ -171,6 +172,14 @@ class DeviceError(FaultError):
         super().__init__(f"{device}: {reason}")
         self.device = device
         self.reason = reason
+
+
+class StalledDeviceError(DeviceError):
+    """A device is open and does nothing any more."""
+
+    def __init__(self, device: str, waited_s: float, what: str = "delivers no sound") -> None:
+        super().__init__(device, f"{what} for {waited_s:.0f} s; is it still connected?")
+        self.waited_s = waited_s
 
 
 class StoreError(FaultError):

@@ -24,6 +24,7 @@ from edge_agent.app.listening import Listening
 from edge_agent.app.memory import keep_small, open_database, open_memory
 from edge_agent.app.model_keeping import ModelKeeping, load_model
 from edge_agent.app.places import find_places
+from edge_agent.app.speaker_watch import SpeakerWatch
 from edge_agent.app.strain import Strain, make_ladder
 from edge_agent.app.voice import open_voice
 from edge_agent.app.wiring import Wiring
@@ -200,6 +201,7 @@ async def open_body(config: Config, lasting: Lasting, before: Remains | None = N
         habits = await stack.enter_async_context(open_habits(config.endpoint, places, core))
         keeping = ModelKeeping(core, brain, lambda: observers, chores.warm_soon)
         observers = Observers(lasting.observer, book, recorder, wiring, clock.ringing, memory, chores, keeping)
+        mouth.observer = observers
         voice = await stack.enter_async_context(
             open_voice(
                 config,
@@ -248,6 +250,8 @@ def _keep_running(body: Body, config: Config, observers: Observer) -> None:
     lasting, stages, core = body.lasting, body.stages, body.core
     stages.keep("llm.load", partial(load_model, body.brain, observers, body.chores.warm_soon))
     body.listen_to(config.audio.input_device)
+    watch = SpeakerWatch(lasting.mouth, core.pools.capture, body.listening.want_refresh)
+    stages.keep("speak.watch", watch.watch_loop)
     body.clock.keep_running(stages, body.voice.runner)
     stages.keep("loop.lag", lasting.lag.watch_loop)
     stages.keep("report", lambda: lasting.reporter.watch_loop(core.pools.general))

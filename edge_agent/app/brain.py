@@ -128,6 +128,11 @@ class Brain:
         """Whether a timer or an alarm rings now."""
         return bool(self.bell.ringing)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no model is on its way into memory: it is there, can't be loaded, or there is none."""
+        return self.model is None or self.is_loaded or self._does_without_model
+
     def think(self, mind: Mind) -> None:
         """Answer by `mind` from now on. While no turn goes on; `use_model` is due afterwards."""
         self._think(mind, self.responder)
@@ -315,6 +320,7 @@ async def open_brain(
         DeviceError: A configured pin can't be had.
     """
     model = await core.match.run(lambda: build_model(config, places, core.llm_claim), kind="load.model")
+    core.size_model(config, model)
     intents_loaded: Task[object] = Task(
         "load.intents",
         lambda: core.match.run(lambda: build_intents(config), kind="load.intents"),

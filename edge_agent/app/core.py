@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.app.tune.applying import TunedThreads, load_tuned
 from edge_agent.errors import BusyError, JobTimeoutError
 from edge_agent.runtime.ledger import CoreLedger, Rank
 from edge_agent.runtime.limits import ResourceLimits
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from edge_agent.config.schema import Config
+    from edge_agent.reason.llm import LanguageModel
     from edge_agent.runtime.ledger import Claim
+    from edge_agent.speak.tts import SpeechSynthesizer
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Core:
         asr: Where recognition works; and so on for the other engines.
         match: Where intents are matched.
         wake: Where wake words are detected.
+        tuned: What was measured of this board.
     """
 
     metrics: Metrics
@@ -63,6 +67,7 @@ class Core:
     tts: Station
     match: Station
     wake: Station
+    tuned: TunedThreads
 
     async def shut(self, station: Station, close: Callable[[], None], what: str) -> None:
         """Free an engine on its own thread; leave it behind, logged, where that is not free within a second.
@@ -74,14 +79,23 @@ class Core:
         except (JobTimeoutError, BusyError) as error:
             _log.warning("%s is not freed: %s", what, error)
 
-    def size_voice(self, config: Config, most_threads: int | None) -> None:
-        """Let the voice ask for the configured threads, and for no more than it can make use of."""
-        self.tts_claim.resize(_voice_threads(config, self.ledger.compute_cores))
-        self.tts_claim.bound(most_threads)
+    def size_voice(self, config: Config, voice: SpeechSynthesizer) -> None:
+        """Let the voice ask for the configured threads, else for those that were measured to be best for it.
 
-    def size_model(self, config: Config) -> None:
-        """Let the language model ask for the configured threads."""
-        self.llm_claim.resize(_model_threads(config, self.ledger.compute_cores))
+        It asks for no more than it can make use of.
+        """
+        plan = self.tuned.for_voice(voice.name)
+        configured = config.tts.piper.threads
+        self.tts_claim.resize(configured or plan.tts or voice_threads(self.ledger.compute_cores))
+        self.tts_claim.bound(voice.most_threads)
+        self.tts_claim.make_way(None if configured else plan.tts_beside)
+
+    def size_model(self, config: Config, model: LanguageModel | None) -> None:
+        """Let the language model ask for the configured threads, else for those that were measured to be best."""
+        plan = self.tuned.for_model(None if model is None else model.name)
+        self.llm_claim.resize(config.llm.threads or plan.llm or self.ledger.compute_cores)
+        if config.tts.piper.threads is None:
+            self.tts_claim.make_way(plan.tts_beside)
 
     @property
     def llm_claim(self) -> Claim:
@@ -102,11 +116,18 @@ def make_ledger(config: Config, topology: Topology) -> CoreLedger:
 
 
 @asynccontextmanager
-async def open_core(config: Config, metrics: Metrics | None = None) -> AsyncIterator[Core]:
-    """Open the runtime; leaving stops whatever still works on it. `metrics` are those of a core before this one."""
+async def open_core(
+    config: Config, metrics: Metrics | None = None, *, tuned: TunedThreads | None = None
+) -> AsyncIterator[Core]:
+    """Open the runtime; leaving stops whatever still works on it.
+
+    Args:
+        config: What is configured goes before what was measured.
+        metrics: Those of a core before this one.
+        tuned: What is known of the board; None: what `edge-agent tune` has stored.
+    """
     metrics = metrics or Metrics()
-    topology = await _read_topology(metrics)
-    ledger = make_ledger(config, topology)
+    topology, ledger, stored = await _look_around(config, metrics)
     _log.debug("%s", topology.describe())
     cores = ledger.compute_cores
     limits = ResourceLimits({"asr": 1, "llm": 1, "tts": 1}, metrics=metrics)
@@ -132,14 +153,21 @@ async def open_core(config: Config, metrics: Metrics | None = None) -> AsyncIter
             tts=Station(pools.tts, tts, limits, "tts"),
             match=Station(pools.general),
             wake=Station(pools.capture),
+            tuned=stored if tuned is None else tuned,
         )
 
 
-async def _read_topology(metrics: Metrics) -> Topology:
-    """Read it on a thread of its own: the pools are made of what it says."""
+async def _look_around(config: Config, metrics: Metrics) -> tuple[Topology, CoreLedger, TunedThreads]:
+    """Look at the board on a thread of its own: the pools are made of what it says."""
+
+    def look() -> tuple[Topology, CoreLedger, TunedThreads]:
+        topology = read_topology()
+        ledger = make_ledger(config, topology)
+        return topology, ledger, load_tuned(config, topology, ledger)
+
     pool = Pool("boot", metrics=metrics)
     try:
-        return await pool.run(read_topology, kind="load.topology")
+        return await pool.run(look, kind="load.topology")
     finally:
         await pool.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edge_agent.devices.cards import is_numbered, read_cards, stable_name
 from edge_agent.devices.pins import open_pin_factory
 from edge_agent.devices.portaudio import choose_device, list_devices
 from edge_agent.errors import BadInputError, DeviceError
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 def describe(config: Config) -> dict[str, Any]:
     """Return audio devices and GPIO as plain data for JSON; blocking.
 
-    `inputs` and `outputs` hold `index`, `name`, `host_api`, `channels`, `default_rate_hz`, `is_default` and
-    `is_chosen` (by the configuration). `gpio` holds `driver`, `available`, `reason` (why not, else null) and the
-    configured pins: `button`, `light`, `outputs`. `notes` are lines for people: what is missing or wrong.
+    `inputs` and `outputs` hold `index`, `name`, `stable_name` (what to write into the configuration), `host_api`,
+    `channels`, `default_rate_hz`, `is_default` and `is_chosen` (by the configuration). `gpio` holds `driver`,
+    `available`, `reason` (why not, else null) and the configured pins: `button`, `light`, `outputs`. `notes` are lines
+    for people: what is missing or wrong.
     """
     notes: list[str] = []
     try:
@@ -39,16 +41,22 @@ def describe(config: Config) -> dict[str, Any]:
 
 def _one_way(devices: tuple[AudioDevice, ...], kind: Kind, wanted: str, notes: list[str]) -> list[dict[str, Any]]:
     able = [device for device in devices if device.channels(kind)]
+    cards = read_cards()
     chosen = None
     if able:
         try:
             chosen = choose_device(kind, wanted)
         except (BadInputError, DeviceError) as error:
             notes.append(str(error))
+    if chosen is not None and is_numbered(wanted):
+        key = "audio.input_device" if kind == "microphone" else "audio.output_device"
+        better = stable_name(chosen.name, cards)
+        notes.append(f'{key} = "{wanted}" names a number, which changes when devices are plugged in or out: "{better}"')
     return [
         {
             "index": device.index,
             "name": device.name,
+            "stable_name": stable_name(device.name, cards),
             "host_api": device.host_api,
             "channels": device.channels(kind),
             "default_rate_hz": device.default_rate_hz,

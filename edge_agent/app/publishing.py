@@ -35,7 +35,8 @@ class LogPublisher:
 
     def publish(self, name: str, slots: Mapping[str, str | int | float]) -> None:
         """Log the event."""
-        _log.warning("event %r %s is not sent: mqtt.host is not configured", name, dict(slots))
+        with_slots = ", ".join(slots) or "none"  # what they hold was said by somebody
+        _log.warning("event %r (slots: %s) is not sent: mqtt.host is not configured", name, with_slots)
 
 
 def make_topics(config: Config) -> Topics:

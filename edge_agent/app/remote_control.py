@@ -45,6 +45,7 @@ class ControlledParts:
         hears: Whether a microphone is open.
         kept: Returns when what an intent changed is on disk, or that takes too long.
         restart: Ends the service so that it is started again; None where nobody would start it.
+        pull_model: Downloads a model by its name in the catalogue, and takes it into use.
     """
 
     runner: Callable[[], Runner | None]
@@ -54,6 +55,7 @@ class ControlledParts:
     hears: Callable[[], bool]
     kept: Callable[[], Awaitable[None]]
     restart: Callable[[], None] | None
+    pull_model: Callable[[str], Awaitable[Data]]
 
 
 @dataclass(eq=False, slots=True)
@@ -220,15 +222,16 @@ class RemoteControl(SilentObserver):
         return {"timers": [_described(book, timer) for timer in book.timers]}
 
     async def pull_model(self, name: str) -> Data:
-        """Refuse: this release downloads nothing.
+        """Download a model of the catalogue; returns when it is in place, and in use where it was chosen.
 
         Raises:
-            CommandError: Always.
+            CommandError: The agent starts, or the device is under pressure.
+            EdgeAgentError: It can't be had; the message says why.
         """
-        raise CommandError(
-            "unavailable",
-            "this release can't download models; put the files below the models directory and restart",
-        )
+        _present(self._parts.brain())
+        data = await self._parts.pull_model(name)
+        self._changed()
+        return data
 
     def check_restart(self) -> Data:
         """Make sure that somebody would start the service again.

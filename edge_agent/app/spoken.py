@@ -37,7 +37,7 @@ async def say_text(config: Config, text: str, out: Path | None) -> None:
         else:
             sink = WavSpeaker(out, core.pools.file_io, fast=True)
         synthesizer = build_synthesizer(config, find_places(config.directories), core.tts_claim)
-        core.tts_claim.bound(synthesizer.most_threads)
+        core.size_voice(config, synthesizer)
         try:
             await core.tts.run(synthesizer.load, kind="load.synthesizer")
             async with sink as opened:

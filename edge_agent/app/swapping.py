@@ -122,7 +122,7 @@ def _take(body: Body, config: Config, parts: frozenset[Part], fresh: Fresh) -> N
     if fresh.synthesizer is not None:
         old.append((core.tts, engines.synthesizer.close, "synthesizer"))
         engines.synthesizer = fresh.synthesizer
-        core.size_voice(config, fresh.synthesizer.most_threads)
+        core.size_voice(config, fresh.synthesizer)
     if fresh.recognizer is not None:
         old.append((core.asr, engines.recognizer.close, "recognizer"))
         engines.recognizer = fresh.recognizer
@@ -155,10 +155,10 @@ def _set(body: Body, config: Config, parts: frozenset[Part]) -> None:
     if Part.RECORDER in parts:
         lasting.recorder.configure(config.recorder)
     lasting.mouth.configure_volume(config.audio.volume)
-    if Part.GENERATION in parts:
-        body.core.size_model(config)
-        if brain.model is not None:
-            brain.model.tune(config.llm)
+    if parts & {Part.GENERATION, Part.MODEL}:
+        body.core.size_model(config, brain.model)
+    if Part.GENERATION in parts and brain.model is not None:
+        brain.model.tune(config.llm)
 
 
 async def _rewire(body: Body, config: Config, parts: frozenset[Part]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
+from edge_agent.events import DeviceState
 from edge_agent.runtime.pressure import Rung
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class StatusFacts:
     def describe(self) -> dict[str, Any]:
         """Return the status, but for what `Telling` adds.
 
-        The faults of the status book are left out: their messages are for the device's owner alone.
+        The faults and the trouble of the status book are left out: their words are for the device's owner alone.
         """
         known, volume, pressure, link = self.book.describe(), self.volume(), self.pressure(), self.link()
         reported = self.configuration()
@@ -71,8 +72,12 @@ class StatusFacts:
 
     def _problems(self, known: Mapping[str, Any], pressure: PressureState | None) -> list[str]:
         problems = []
-        if known["audio"]["microphone"] is None and self.uptime_s() > _OPENING_S:
+        audio = known["audio"]
+        is_deaf = audio["microphone"] is None or DeviceState(audio["microphone_state"]).is_useless
+        if is_deaf and self.uptime_s() > _OPENING_S:
             problems.append("microphone")
+        if DeviceState(audio["speaker_state"]).is_useless:
+            problems.append("speaker")
         if pressure is not None and pressure.rung >= Rung.HOT:
             problems.append("pressure")
         return problems

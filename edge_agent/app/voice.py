@@ -164,7 +164,7 @@ async def open_voice(
     synthesizer = await core.match.run(
         lambda: build_synthesizer(config, places, core.tts_claim), kind="load.synthesizer"
     )
-    core.tts_claim.bound(synthesizer.most_threads)
+    core.size_voice(config, synthesizer)
     wake = await core.match.run(lambda: build_wake(config), kind="load.wake")
     engines = Engines(recognizer, synthesizer, wake)
 
@@ -233,8 +233,12 @@ async def make_vad(config: VadConfig, pool: Pool) -> VoiceActivityDetector:
     """Return a voice activity detector."""
     from edge_agent.engines.webrtc import WebRtcVad
 
-    detector = await pool.run(lambda: WebRtcVad(config.aggressiveness), kind="load.vad")
-    return NoiseAwareVad(detector)
+    def load() -> VoiceActivityDetector:
+        import numpy as np  # noqa: F401 - what the first frame needs is read from the card here, not on the loop
+
+        return NoiseAwareVad(WebRtcVad(config.aggressiveness))
+
+    return await pool.run(load, kind="load.vad")
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ async def measure(
     *,
     speech: Path | None = None,
     vosk: Path | None = None,
+    orders: Sequence[Path] = (),
 ) -> Findings:
     """Measure `parts` of `PARTS` and return what was found.
 
@@ -122,13 +123,14 @@ async def measure(
         progress: Is told.
         speech: Directory of recordings, with coffee/, read/, cards/ and home/ as far as they exist; None: Flite speaks.
         vosk: Vosk model; None: what the configuration finds.
+        orders: Intents files for the recordings in coffee/, which `endpoint` leaves out without.
 
     Raises:
         EdgeAgentError: An engine, a package of the `bench` extra, or a recording is missing.
     """
     findings = Findings()
     if "endpoint" in parts:
-        await _measure_endpoints(findings, _with_vosk(config, vosk), size, progress, speech)
+        await _measure_endpoints(findings, _with_vosk(config, vosk), size, progress, speech=speech, orders=orders)
     if not set(parts) - {"endpoint"}:
         return findings
     progress("writing models with random weights")
@@ -175,12 +177,18 @@ async def _measure_turns(
 
 
 async def _measure_endpoints(
-    findings: Findings, config: Config, size: Size, progress: Progress, speech: Path | None
+    findings: Findings,
+    config: Config,
+    size: Size,
+    progress: Progress,
+    *,
+    speech: Path | None,
+    orders: Sequence[Path],
 ) -> None:
     if speech is None:
         findings.notes.append("endpoint: not measured without --speech")
         return
-    await endpointing.measure(findings, speech, config, progress, few=size.few_endpoints)
+    await endpointing.measure(findings, speech, config, progress, few=size.few_endpoints, intents=orders)
 
 
 @contextmanager

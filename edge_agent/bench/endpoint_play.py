@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge_agent.audio import FRAME_S, HEAR_RATE_HZ, AudioChunk
+from edge_agent.audio import FRAME_S
 from edge_agent.events import Completeness, Transcript
 from edge_agent.hear.endpoint import (
     Endpointer,
@@ -21,6 +21,7 @@ from edge_agent.hear.endpoint import (
 )
 
 if TYPE_CHECKING:
+    from edge_agent.audio import AudioChunk
     from edge_agent.config.audio import EndpointConfig
     from edge_agent.events import Endpoint
     from edge_agent.hear.asr import SpeechRecognizer
@@ -101,9 +102,10 @@ class Previews:
         if not self._started:
             self.recognizer.start()
             self._started = True
-        if self._pending:
-            self.recognizer.accept(AudioChunk(b"".join(frame.pcm for frame in self._pending), HEAR_RATE_HZ))
-            self._pending = []
+        # Frame by frame, as it is spoken: Vosk decodes a second time alongside, as much as each frame allows.
+        for frame in self._pending:
+            self.recognizer.accept(frame)
+        self._pending = []
         began_s = self.clock()
         verdict = self.judge(self.recognizer.preview())
         took_s = self.clock() - began_s

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +27,7 @@ _ALL_PARTS = tuple(part for parts in _PARTS.values() for part in parts)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["concurrency", "conversation", "idle", "mqtt"]), metavar="NAME")
+@click.argument("name", type=click.Choice(["concurrency", "conversation", "idle", "mqtt", "soak"]), metavar="NAME")
 @click.option("--quick", is_flag=True, help="A few minutes instead of an hour: enough to see what is badly wrong.")
 @click.option(
     "--only",
@@ -38,6 +38,8 @@ _ALL_PARTS = tuple(part for parts in _PARTS.values() for part in parts)
 @click.option(
     "--seconds", type=click.FloatRange(min=1), help="How long to listen; default: 600, with --quick 20 or 30."
 )
+@click.option("--minutes", type=click.FloatRange(min=0.5), help="soak: how long; default: 30, with --quick 3.")
+@click.option("--every-s", type=click.FloatRange(10, 120), help="soak: between two commands; default: 20.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw the results.")
 @click.option("--device", default="", metavar="NAME", help="idle: microphone, by number or part of its name.")
 @click.option(
@@ -47,13 +49,20 @@ _ALL_PARTS = tuple(part for parts in _PARTS.values() for part in parts)
     "--speech",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="conversation: recordings, in coffee, read, cards and home; without them Flite speaks.",
+    help="conversation, soak: recordings, in coffee, read, cards and home; without them Flite speaks.",
 )
 @click.option(
     "--vosk",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
     help="conversation: the Vosk model to hear with.",
+)
+@click.option(
+    "--intents",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    metavar="FILE",
+    help="conversation: intents of the recordings in coffee; `endpoint` leaves them out without.",
 )
 @config_option
 @json_option
@@ -62,16 +71,19 @@ def bench(
     *,
     only: tuple[str, ...],
     seconds: float | None,
+    minutes: float | None,
+    every_s: float | None,
     plot: Path | None,
     device: str,
     speech: Path | None,
     vosk: Path | None,
+    intents: tuple[Path, ...],
     config_file: Path | None,
     quick: bool,
     null_microphone: bool,
     as_json: bool,
 ) -> int:
-    """Measure this machine: NAME is concurrency, conversation, idle or mqtt.
+    """Measure this machine: NAME is concurrency, conversation, idle, mqtt or soak.
 
     Every figure stands beside its reference, measured in the same run. The status is 0 whatever the figures are.
     """
@@ -79,10 +91,18 @@ def bench(
     if unknown := [part for part in only if part not in parts]:
         has = f"only {', '.join(parts)}" if parts else "none"
         raise click.BadParameter(f"{name} has no part {unknown[0]}: it has {has}", param_hint="--only")
-    if (speech or vosk) and name != "conversation":
-        raise click.BadParameter("is for conversation", param_hint="--speech" if speech else "--vosk")
-    if (device or null_microphone) and name != "idle":
-        raise click.BadParameter("is for idle", param_hint="--null-microphone" if null_microphone else "--device")
+    _refuse_others(
+        name,
+        {
+            "--speech": (speech, ("conversation", "soak")),
+            "--vosk": (vosk, ("conversation",)),
+            "--intents": (intents, ("conversation",)),
+            "--device": (device, ("idle",)),
+            "--null-microphone": (null_microphone, ("idle",)),
+            "--minutes": (minutes, ("soak",)),
+            "--every-s": (every_s, ("soak",)),
+        },
+    )
     from edge_agent.cli.bench_view import ProgressLine, print_findings
     from edge_agent.runtime.logs import logging_to
 
@@ -95,9 +115,12 @@ def bench(
         if name == "concurrency":
             findings = _concurrency(config, line.show, only=only or parts, seconds=seconds, quick=quick)
         elif name == "conversation":
-            findings = _conversation(config, line.show, only=only or parts, quick=quick, speech=speech, vosk=vosk)
+            spoken = {"speech": speech, "vosk": vosk, "orders": intents}
+            findings = _conversation(config, line.show, only=only or parts, quick=quick, spoken=spoken)
         elif name == "mqtt":
             findings = _mqtt(line.show, only=only or parts, quick=quick)
+        elif name == "soak":
+            findings = _soak(line.show, minutes=minutes, every_s=every_s, quick=quick, speech=speech)
         else:
             findings = _idle(line.show, seconds=seconds, quick=quick, device=device, null_microphone=null_microphone)
     if as_json:
@@ -109,6 +132,13 @@ def bench(
 
         draw(findings, plot, f"edge-agent bench {name}")
     return 0
+
+
+def _refuse_others(name: str, options: dict[str, tuple[object, tuple[str, ...]]]) -> None:
+    """Refuse an option that was given and is for other benchmarks."""
+    for option, (value, names) in options.items():
+        if value and name not in names:
+            raise click.BadParameter(f"is for {' and '.join(names)}", param_hint=option)
 
 
 def _concurrency(
@@ -129,13 +159,12 @@ def _conversation(
     *,
     only: tuple[str, ...],
     quick: bool,
-    speech: Path | None,
-    vosk: Path | None,
+    spoken: dict[str, Any],
 ) -> Findings:
     from edge_agent.bench.conversation import FULL, QUICK, measure
     from edge_agent.runtime import loop
 
-    return loop.run(measure(config, QUICK if quick else FULL, only, progress, speech=speech, vosk=vosk))
+    return loop.run(measure(config, QUICK if quick else FULL, only, progress, **spoken))
 
 
 def _mqtt(progress: Progress, *, only: tuple[str, ...], quick: bool) -> Findings:
@@ -143,6 +172,16 @@ def _mqtt(progress: Progress, *, only: tuple[str, ...], quick: bool) -> Findings
     from edge_agent.runtime import loop
 
     return loop.run(measure(QUICK if quick else FULL, only, progress))
+
+
+def _soak(
+    progress: Progress, *, minutes: float | None, every_s: float | None, quick: bool, speech: Path | None
+) -> Findings:
+    from edge_agent.bench.soak import EVERY_S, MINUTES, QUICK_MINUTES, measure
+    from edge_agent.runtime import loop
+
+    length = minutes or (QUICK_MINUTES if quick else MINUTES)
+    return loop.run(measure(progress, minutes=length, every_s=every_s or EVERY_S, speech=speech))
 
 
 def _idle(progress: Progress, *, seconds: float | None, quick: bool, device: str, null_microphone: bool) -> Findings:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from edge_agent.bench.result import Findings, Result
 
 _WIDEST = 78
-_BARE = {"ratio", "threads", "processes", "frames"}
+_BARE = {"ratio", "status", "times"}
+_BARE |= {"commands", "descriptors", "faults", "frames", "misses", "processes", "requests", "tasks", "threads", "turns"}
 """Units that a result's name says."""
 
 

@@ -13,6 +13,7 @@ from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.observer import SilentObserver
 
 if TYPE_CHECKING:
+    from edge_agent.events import DeviceStateChanged
     from edge_agent.pipeline.report import Timings, TurnReport
     from edge_agent.runtime.pressure import PressureState
 
@@ -98,6 +99,9 @@ class ConsoleView:
     def pressure_changed(self, pressure: PressureState) -> None:
         """Print it: what the agent leaves out from now on, someone will miss."""
         self._console.print(Text(f"        pressure: {pressure}", "dim"))
+
+    def device_changed(self, change: DeviceStateChanged) -> None:
+        """Say nothing: the log on standard error has it."""
 
     def _refresh(self) -> None:
         if self._live is None:

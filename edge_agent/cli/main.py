@@ -19,7 +19,11 @@ _COMMANDS = {
     "transcribe": ("edge_agent.cli.sound", "Write down what a recording says."),
     "devices": ("edge_agent.cli.sound", "List microphones, speakers and GPIO."),
     "status": ("edge_agent.cli.status", "Show how the running service is doing."),
-    "doctor": ("edge_agent.cli.doctor", "Check microphone, speaker and echo cancellation."),
+    "setup": ("edge_agent.cli.setup", "Ask what this device has to know: sound, language, broker, name."),
+    "tune": ("edge_agent.cli.tune", "Measure this board, and share its cores accordingly."),
+    "doctor": ("edge_agent.cli.doctor", "Check the board, the service, sound, pins, broker; say what to do."),
+    "models": ("edge_agent.cli.models", "Get models, and look after them: list, pull, verify, remove, path."),
+    "field-test": ("edge_agent.cli.field_test", "Try everything on this device, and write a report."),
     "fleet": ("edge_agent.cli.fleet", "Watch and change many devices over MQTT."),
     "bench": ("edge_agent.cli.bench", "Measure this machine: concurrency, conversation, idle, mqtt."),
     "config": ("edge_agent.cli.configuration", "Show, check or describe the configuration."),
@@ -37,7 +41,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(_COMMANDS[cmd_name][0])
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(cmd_name)
         return command
@@ -84,5 +88,9 @@ def _silence_stdout() -> None:
 
 
 def _complain(message: str) -> None:
+    from edge_agent.runtime.logs import is_journal
+
+    # The journal takes the priority off again: an error that ends the service is not to pass for information.
+    priority = "<3>" if is_journal(sys.stderr) else ""
     for line in message.splitlines():
-        click.echo(f"edge-agent: {line}", err=True)
+        click.echo(f"{priority}edge-agent: {line}", err=True)

@@ -77,9 +77,13 @@ def _lines(found: Mapping[str, Any], report: Mapping[str, Any], width: int) -> I
     ):
         if report.get(key):
             yield label, shown(report[key])
-    for label in ("audio", "counters"):
-        if found.get(label):
-            yield label, _facts(found[label], width)
+    for device, reason in (found.get("trouble") or {}).items():
+        if reason:
+            yield device, Text(reason, "yellow")
+    if found.get("audio"):
+        yield "audio", _facts(_audio(found["audio"]), width)
+    if found.get("counters"):
+        yield "counters", _facts(found["counters"], width)
     if losses := _losses(report):
         yield "lost", losses
 
@@ -205,6 +209,18 @@ def _fault(fault: Mapping[str, Any] | str) -> Text:
         return Text(f"! {fault}", "yellow")
     ago = f" ({span(fault['age_s'])} ago)" if fault.get("age_s") is not None else ""
     return Text(f"! {fault.get('message', '')}{ago}", "yellow")
+
+
+def _audio(audio: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is worth a look: each device with its state, counts, and of other figures those that are not zero."""
+    shown: dict[str, Any] = {}
+    for name, value in audio.items():
+        state = audio.get(f"{name}_state")
+        if state is not None:
+            shown[name] = f"{value or 'none'}, {state} for {span(audio.get(f'{name}_for_s') or 0)}"
+        elif not name.endswith(("_state", "_for_s")) and not (isinstance(value, float) and not value):
+            shown[name] = value
+    return shown
 
 
 def _facts(facts: Mapping[str, Any], width: int) -> Text:

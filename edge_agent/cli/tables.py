@@ -26,7 +26,11 @@ def print_devices(found: dict[str, Any], console: Console | None = None) -> None
     for note in found["notes"]:
         console.print(Text(f"! {note}", "yellow"), soft_wrap=True)
     if found["inputs"] or found["outputs"]:
-        console.print(Text("→ is used; set another by its number or part of its name.", "dim"))
+        console.print(
+            Text(
+                "→ is used; set another by its name, or by the name below that, which stays when numbers change.", "dim"
+            )
+        )
 
 
 def _table(title: str, entries: list[dict[str, Any]]) -> Table:
@@ -41,6 +45,8 @@ def _table(title: str, entries: list[dict[str, Any]]) -> Table:
         name = Text(entry["name"])
         if entry["is_default"]:
             name.append("  default", "cyan")
+        if entry["stable_name"] != entry["name"]:
+            name.append(f"\n{entry['stable_name']}", "not bold cyan")
         table.add_row(
             "→" if entry["is_chosen"] else "",
             str(entry["index"]),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ from edge_agent.app.places import Places
 from edge_agent.audio import HEAR_RATE_HZ, AudioChunk
 from edge_agent.config.audio import VadConfig
 from edge_agent.config.schema import Config
+from edge_agent.devices.sound_tally import SoundTally
 from edge_agent.errors import ConfigProblem, DeviceError, GenerationError, ModelError, UnknownDeviceError
 from edge_agent.events import Transcript
 from edge_agent.grammar import Grammar
@@ -164,11 +166,16 @@ class Microphone:
     """Hears the house, twenty times as fast as life."""
 
     dropped_frames = 0
+    overflows = 0
     thread = None
+    is_calm = False
+    next_sign_s = math.inf
 
     def __init__(self, house: House, device: str) -> None:
         self._house = house
         self.name = device
+        self.tally = SoundTally()
+        self.on_look: Callable[[], None] = lambda: None
 
     @property
     def channel(self) -> Any:  # noqa: ANN401 - nobody looks
@@ -192,12 +199,16 @@ class Microphone:
 
     async def frames(self) -> AsyncGenerator[AudioChunk, None]:
         """Yield what is said, else silence."""
+        is_heard = False
         while True:
             await asyncio.sleep(FRAME_S)
             if self.name not in self._house.plugged:
                 raise DeviceError(self.name, "was lost")
             pcm = QUIET if self._house.frames.empty() else self._house.frames.get_nowait()
             self._house.heard_frames += 1
+            if not is_heard:
+                is_heard = True
+                self.on_look()
             yield AudioChunk(pcm, HEAR_RATE_HZ)
 
 
@@ -205,6 +216,7 @@ class Speaker(HeldSpeaker):
     """Plays at once."""
 
     underruns = 0
+    is_open = False
 
     def __init__(self, house: House, device: str) -> None:
         super().__init__()
@@ -263,6 +275,8 @@ def furnish(monkeypatch: pytest.MonkeyPatch, house: House) -> None:
     monkeypatch.setattr("edge_agent.app.listening.Microphone", lambda device: Microphone(house, device))
     monkeypatch.setattr("edge_agent.app.listening.refresh_devices", lambda: True)
     monkeypatch.setattr("edge_agent.app.listening._FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr("edge_agent.app.speaker_watch.choose_device", lambda kind, wanted: None)
+    monkeypatch.setattr("edge_agent.app.speaker_watch.devices_changed", lambda: False)
     monkeypatch.setattr("edge_agent.app.mouth.Speaker", lambda device, **_: Speaker(house, device))
     monkeypatch.setattr("edge_agent.app.status.StatusBook.channels", lambda _: ())
 

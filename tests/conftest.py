@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
-pytest_plugins = ["commands", "mosquitto_broker", "pulse_rig"]
+pytest_plugins = ["commands", "model_files", "mosquitto_broker", "pulse_rig"]
 
 _NO_TEST_DATA = "no test data at"
 _SHARED = Path(os.environ.get("EDGE_AGENT_TEST_DATA", Path(__file__).parents[2] / "shared"))

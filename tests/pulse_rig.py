@@ -125,6 +125,11 @@ class _Daemon:
         loaded = self._pactl("load-module", *self._null_sink())
         assert loaded.returncode == 0, loaded.stderr
 
+    def suspend(self, *, suspended: bool) -> None:
+        """Let the sink and with it its monitor rest, or go on."""
+        done = self._pactl("suspend-sink", self.sink, "1" if suspended else "0")
+        assert done.returncode == 0, done.stderr
+
     def _null_sink(self) -> tuple[str, ...]:
         return ("module-null-sink", f"sink_name={self.sink}", "rate=48000", "channels=2")
 
@@ -209,6 +214,10 @@ class PulseRig:
     def load_microphone(self) -> None:
         """Plug the microphone in again."""
         self._feed.load()
+
+    def suspend_microphone(self, *, suspended: bool) -> None:
+        """Let the sound server suspend the microphone, as one that it believes to be unused; or wake it up."""
+        self._feed.suspend(suspended=suspended)
 
     def freeze_microphone(self) -> None:
         """Let the microphone's sound server hang."""

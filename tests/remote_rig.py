@@ -101,19 +101,22 @@ class RemoteDevice:
 
     async def boot(self) -> Reconfiguration:
         """Start: read what is on the disk."""
-        own = OwnConfig(self.own, "config.toml", Path("/etc/edge-agent"))
         self.change = Reconfiguration(
-            own,
+            self._read_own(),
             RevisionStore(STATE, self.disk),
             InlinePool(),
             device_id="pi-1",
             tell=self.told.append,
             now=lambda: self.now + timedelta(seconds=asyncio.get_running_loop().time()),
+            read_own=self._read_own,
         )
         self.agent = FakeAgent(await self.change.boot())
         self.reports = []
         self.change.watch(self.reports.append)
         return self.change
+
+    def _read_own(self) -> OwnConfig:
+        return OwnConfig(self.own, "config.toml", Path("/etc/edge-agent"))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Reconfiguration]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -17,6 +19,7 @@ _ROOT = Path(__file__).parents[1]
 def checkout(tmp_path: Path) -> Path:
     """A directory with nothing but install.sh, which keeps all it makes beside itself."""
     shutil.copy(_ROOT / "install.sh", tmp_path)
+    shutil.copytree(_ROOT / "systemd", tmp_path / "systemd")
     (tmp_path / "build").mkdir()
     return tmp_path
 
@@ -40,7 +43,10 @@ def _call(checkout: Path, code: str, stdin: str = "") -> subprocess.CompletedPro
     return _bash(checkout, "-c", f"source ./install.sh; verb=try; {code}", stdin=stdin)
 
 
-@pytest.mark.parametrize("script", ["install.sh", ".ci/run"])
+_PARTS = sorted(str(path.relative_to(_ROOT)) for path in (_ROOT / "systemd/install").glob("*.sh"))
+
+
+@pytest.mark.parametrize("script", ["install.sh", ".ci/run", *_PARTS])
 def test_bash_can_read_it(script: str) -> None:
     """The scripts are bash."""
     done = _bash(_ROOT, "-n", script)
@@ -57,7 +63,21 @@ def test_help_names_the_verbs(checkout: Path, arguments: tuple[str, ...]) -> Non
     assert not (checkout / ".venv").exists()
 
 
-@pytest.mark.parametrize("arguments", [(), ("fly",), ("try", "--large")])
+def test_without_a_verb_only_root_installs(checkout: Path) -> None:
+    """Nobody gets a service by accident: without root it asks what to do."""
+    done = _call(checkout, "is_root() { false; }; main")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "try or test" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["install.sh", ".ci/run"])
+def test_shellcheck_has_nothing_to_say(script: str) -> None:
+    """The scripts, and what they source, are free of what shellcheck knows to go wrong."""
+    done = subprocess.run(["shellcheck", "-x", script], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [("fly",), ("try", "--large")])
 def test_wrong_usage_is_one_line_and_status_2(checkout: Path, arguments: tuple[str, ...]) -> None:
     """What it does not understand is named in one line."""
     done = _bash(checkout, "install.sh", *arguments)
@@ -96,7 +116,8 @@ def test_its_extras_are_the_standard_installation(checkout: Path) -> None:
     [
         ("true", "try", {"flite", "libportaudio2"}, {"cmake", "mosquitto"}),
         ("false", "try", {"flite", "cmake", "g++"}, {"mosquitto"}),
-        ("false", "test", {"cmake", "mosquitto", "pulseaudio"}, set()),
+        ("false", "test", {"cmake", "mosquitto", "pulseaudio", "shellcheck"}, {"libgomp1"}),
+        ("false", "install", {"flite", "g++", "libsystemd-dev"}, {"mosquitto", "libgomp1", "libasound2-plugins"}),
     ],
 )
 def test_debian_packages_have_a_reason(checkout: Path, small: str, verb: str, some: set[str], none: set[str]) -> None:
@@ -106,6 +127,26 @@ def test_debian_packages_have_a_reason(checkout: Path, small: str, verb: str, so
     assert len(reasons) == len(rows)
     assert some <= reasons.keys()
     assert not none & reasons.keys()
+
+
+def test_a_whole_wheelhouse_needs_no_compiler(checkout: Path) -> None:
+    """Where everything that would be compiled is there as a wheel, no compiler is installed."""
+    python, machine = f"cp{sys.version_info[0]}{sys.version_info[1]}", platform.machine()
+    code = "small=false; verb=install; wheelhouse=$PWD/wheels; needs_compiler && echo compiles; "
+    code += "builds=false; debian_packages"
+    wheels = checkout / "wheels"
+    native = Path(_call(checkout, "wheelhouse=$PWD/wheels; native_wheels").stdout.strip())
+    native.mkdir(parents=True)
+    assert _call(checkout, code).stdout.startswith("compiles\n")
+    for name in ("systemd_python-235", "lgpio-0.2.2.0"):
+        (wheels / f"{name}-{python}-{python}-linux_{machine}.whl").touch()
+    (wheels / f"llama_cpp_python-0.3-py3-none-linux_{'aarch64' if machine == 'x86_64' else 'x86_64'}.whl").touch()
+    assert _call(checkout, code).stdout.startswith("compiles\n")
+    (native / f"llama_cpp_python-0.3-py3-none-linux_{machine}.whl").touch()
+    told = _call(checkout, code).stdout
+    assert "compiles" not in told
+    assert "libgomp1" in told
+    assert not {"gcc", "g++", "cmake", "libpython3-dev"} & {line.split()[0] for line in told.splitlines()}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +170,11 @@ def test_jobs_fit_memory_and_cores(checkout: Path, memory_mib: int, cores: int, 
         ("Setting up flite (2.2-5) ...", "setting up flite"),
         ("  Downloading vosk-0.3.45-py3-none-any.whl (7.2 MB)", "downloading vosk (7.2 MB)"),
         ("  Downloading https://example.org/a/soxr-1.1.0.tar.gz (9 kB)", "downloading soxr (9 kB)"),
+        ("Collecting numpy>=1.26", "looking at numpy"),
+        (
+            "Processing /media/stick/wheels/soxr-1.1.0-cp311-cp311-linux_x86_64.whl (from edge-agent==0.1)",
+            "looking at soxr",
+        ),
         ("  Building wheel for lgpio (pyproject.toml): started", "building lgpio"),
         ("Requirement already satisfied: numpy", "as before"),
     ],
@@ -209,3 +255,16 @@ def test_what_was_not_understood_is_named(
     done = _call(checkout, "show_turns", _turns(checkout, heard, audio_bytes))
     assert done.returncode == 1
     assert complaint in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        ("fp asimd evtstrm crc32 cpuid", ""),
+        ("fp asimd asimdhp asimddp crc32", ", with dot product"),
+        ("fp asimddp sve i8mm bf16", ", with dot product and i8mm"),
+    ],
+)
+def test_it_says_what_the_processor_has_for_models(checkout: Path, features: str, told: str) -> None:
+    """Dot product and i8mm are named where an Arm processor has them."""
+    assert _call(checkout, f"grep() {{ echo 'Features\t: {features}'; }}; dot_products").stdout == told

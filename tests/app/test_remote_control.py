@@ -94,6 +94,7 @@ class Rig:
     kept: int = 0
     restarts: int = 0
     changes: int = 0
+    pulled: list[str] = field(default_factory=list)
 
     def control(self, **parts: object) -> RemoteControl:
         """A remote control, some of whose parts are others."""
@@ -107,11 +108,16 @@ class Rig:
             hears=lambda: self.hears,
             kept=self._keep,
             restart=self._restart,
+            pull_model=self._pull,
         )
         return RemoteControl(replace(own, **cast("Any", parts)), self._change)
 
     async def _keep(self) -> None:
         self.kept += 1
+
+    async def _pull(self, name: str) -> dict[str, object]:
+        self.pulled.append(name)
+        return {"name": name}
 
     def _restart(self) -> None:
         self.restarts += 1
@@ -357,12 +363,12 @@ async def test_a_restart_needs_somebody_who_starts_again() -> None:
             rig.control(restart=None).check_restart()
 
 
-async def test_models_are_not_pulled_yet() -> None:
-    """The message says what to do instead."""
-    async with a_rig() as (_, control):
-        error = await refused(control.pull_model("vosk-model-small-en-us-0.15"))
-        assert error.code == "unavailable"
-        assert "models directory" in error.message
+async def test_a_model_is_pulled_by_whoever_can() -> None:
+    """And the status is told anew; not while the agent starts."""
+    async with a_rig() as (rig, control):
+        assert await control.pull_model("a-model") == {"name": "a-model"}
+        assert (rig.pulled, rig.changes) == (["a-model"], 1)
+        assert (await refused(rig.control(brain=lambda: None).pull_model("a-model"))).code == "unavailable"
 
 
 async def test_a_real_brain_answers_by_its_intents(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -11,10 +12,13 @@ from home_assistant import check_document, shown
 from link_double import LinkDouble
 
 from edge_agent.app.brain import RememberedVolume
+from edge_agent.app.mouth import Mouth
 from edge_agent.app.status import StatusBook
 from edge_agent.app.telling import StatusFacts
+from edge_agent.config.audio import AudioConfig
 from edge_agent.config.mqtt import HomeAssistantConfig
 from edge_agent.devices.microphone import Microphone
+from edge_agent.events import DeviceState
 from edge_agent.mqtt.discovery import discovery_payload, discovery_topic
 from edge_agent.mqtt.telling import Telling
 from edge_agent.mqtt.topics import Topics
@@ -32,6 +36,28 @@ class MicrophoneDouble:
 
     name = "USB microphone"
     dropped_frames = 0
+    overflows = 0
+
+
+class Engines:
+    """What a voice and a brain say of themselves."""
+
+    model = None
+
+    @property
+    def recognizer(self) -> Engines:
+        """Itself."""
+        return self
+
+    synthesizer = recognizer
+    name = "engine"
+
+
+class EventsDouble:
+    """Takes events and forgets them."""
+
+    def record(self, name: str, data: Mapping[str, Any]) -> None:
+        """Forget it."""
 
 
 def facts(book: StatusBook, pressure: PressureState | None = None, uptime_s: float = 12.34) -> StatusFacts:
@@ -86,6 +112,45 @@ def test_a_device_that_hears_nothing_has_a_problem(uptime_s: float, problems: li
     assert facts(book, uptime_s=uptime_s).describe()["problems"] == []
 
 
+@pytest.mark.parametrize(
+    ("state", "problems"),
+    [
+        (DeviceState.FLOWING, []),
+        (DeviceState.CLIPPING, []),
+        (DeviceState.SILENT, ["microphone"]),
+        (DeviceState.STALLED, ["microphone"]),
+        (DeviceState.ABSENT, ["microphone"]),
+    ],
+)
+def test_a_microphone_that_is_of_no_use_is_a_problem(state: DeviceState, problems: list[str]) -> None:
+    """Zeros, too, whoever has switched it off; sound that is distorted is sound. Its words stay on the device."""
+    book = StatusBook()
+    book.hear(cast("Microphone", MicrophoneDouble()))
+    book.microphone.enter(state, "USB microphone", "is broken, said my aunt" if problems else "")
+    status = facts(book, uptime_s=60).describe()
+    assert status["problems"] == problems
+    assert status["audio"]["microphone_state"] == state.value
+    assert "aunt" not in str(status)
+    assert ("aunt" in book.describe()["trouble"]["microphone"]) is bool(problems)
+
+
+@pytest.mark.parametrize(
+    ("state", "problems"),
+    [(DeviceState.UNTRIED, []), (DeviceState.READY, []), (DeviceState.ABSENT, ["speaker"])],
+)
+def test_a_speaker_that_is_away_is_a_problem(state: DeviceState, problems: list[str]) -> None:
+    """One that nothing was said with yet is none."""
+    book = StatusBook()
+    book.hear(cast("Microphone", MicrophoneDouble()))
+    mouth = Mouth(AudioConfig())
+    book.know(cast("Any", Engines()), cast("Any", Engines()), mouth)
+    mouth.account.enter(state, "Headphones")
+    status = facts(book, uptime_s=60).describe()
+    assert status["problems"] == problems
+    audio = status["audio"]
+    assert (audio["speaker"], audio["speaker_state"], audio["underruns"]) == ("Headphones", state.value, 0)
+
+
 def test_home_assistant_understands_the_whole_status() -> None:
     """Every entity's template finds what it needs, from the first moment on."""
     book = StatusBook()
@@ -97,7 +162,7 @@ def test_home_assistant_understands_the_whole_status() -> None:
         telling = Telling(
             LinkDouble(),
             TOPICS,
-            cast("Any", None),
+            cast("Any", EventsDouble()),
             describe=facts(book, pressure).describe,
             report=dict,
             publish_text=False,
@@ -114,6 +179,8 @@ def test_home_assistant_understands_the_whole_status() -> None:
         "delay": None,
         "temperature": None,
         "problem": False,
+        "microphone_problem": False,
+        "speaker_problem": False,
         "mute": False,
         "volume": 40.0,
     }

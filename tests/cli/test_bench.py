@@ -43,6 +43,9 @@ def test_one_part_prints_one_object(command_line: CommandLine) -> None:
         (("idle", "--speech", "."), "--speech"),
         (("concurrency", "--null-microphone"), "--null-microphone"),
         (("concurrency", "--seconds", "0"), "--seconds"),
+        (("idle", "--minutes", "3"), "--minutes"),
+        (("conversation", "--every-s", "20"), "--every-s"),
+        (("soak", "--every-s", "5"), "--every-s"),
     ],
 )
 def test_wrong_usage_is_one_line(command_line: CommandLine, arguments: tuple[str, ...], part: str) -> None:

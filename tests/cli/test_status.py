@@ -263,3 +263,27 @@ def test_help_is_there() -> None:
     assert "--socket PATH" in text
     assert "--json" in text
     assert isinstance(status, click.Command)
+
+
+def test_devices_are_shown_with_their_states() -> None:
+    """What is zero is left out, but for counts; why something fails has a line of its own."""
+    audio = {
+        "microphone": None,
+        "microphone_state": "absent",
+        "microphone_for_s": 75.2,
+        "frames_lost": 3,
+        "silent_s": 0.0,
+        "clipped_percent": 1.5,
+        "speaker": "Headphones",
+        "speaker_state": "ready",
+        "speaker_for_s": 5.0,
+    }
+    trouble = {"microphone": "USB Mic: was lost; is it still connected?", "speaker": ""}
+    found = {"state": "idle", "audio": audio, "trouble": trouble}
+    lines = [line.strip() for line in shown(found, width=200).splitlines()]
+    assert "microphone none, absent for 1 min 15 s · 3 frames lost · clipped percent 1.5" in " ".join(lines)
+    assert "speaker Headphones, ready for 5 s" in " ".join(lines)
+    reasons = [line.split(maxsplit=1)[1] for line in lines if line.startswith("microphone")]
+    assert reasons == [trouble["microphone"]]
+    assert not any(line.startswith("speaker ") for line in lines)
+    assert "silent" not in " ".join(lines)

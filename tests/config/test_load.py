@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config.load import load_config
+from edge_agent.config.load import SYSTEM_FILE, default_file, load_config
 from edge_agent.config.schema import Config
 from edge_agent.config.show import as_toml
 from edge_agent.errors import ConfigError
@@ -162,3 +162,14 @@ def test_values_that_contradict_each_other_are_one_error(variables: dict[str, st
         load_config(None, variables)
     (problem,) = caught.value.problems
     assert part in problem.message
+
+
+def test_an_installed_file_that_is_kept_from_this_user_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its directory is closed to others: they get one clear error, and no other configuration."""
+
+    def refuse(path: Path, *_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert default_file({"HOME": "/nowhere"}) == SYSTEM_FILE
+    assert "usermod -aG edge-agent" in problems_of(None, {"HOME": "/nowhere"})[""]

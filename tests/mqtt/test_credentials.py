@@ -64,6 +64,14 @@ def test_systemds_credential_stands_in_for_the_file(tmp_path: Path) -> None:
     assert load_credentials(MqttConfig(username="kitchen", password_file=path), environ).password == "from the file"
 
 
+def test_an_empty_credential_is_none(tmp_path: Path) -> None:
+    """The unit hands one over where its owner has put none in place; then even a user name may be missing."""
+    (tmp_path / "mqtt-password").write_text("\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert load_credentials(MqttConfig(), environ).password is None
+    assert load_credentials(MqttConfig(username="kitchen"), environ).password is None
+
+
 def test_a_password_without_a_user_name_is_refused(tmp_path: Path) -> None:
     """The broker would not get it."""
     path = private(tmp_path / "password", b"hunter2")

@@ -34,6 +34,7 @@ STATUS = {
     "volume": 40,
     "temperature_c": 51.0,
     "problem": False,
+    "problems": [],
     "last_turn_delay_ms": 480,
     "faults": [],
 }
@@ -47,13 +48,15 @@ def document(config: HomeAssistantConfig = ON, *, takes_commands: bool = True) -
 
 
 def test_the_document_keeps_home_assistants_rules() -> None:
-    """All eight entities, the device, where it comes from, and when it is there."""
+    """All ten entities, the device, where it comes from, and when it is there."""
     found = document()
     assert set(found["components"]) == {
         "state",
         "delay",
         "temperature",
         "problem",
+        "microphone_problem",
+        "speaker_problem",
         "mute",
         "volume",
         "say",
@@ -96,7 +99,10 @@ def test_entities_show_what_the_status_says() -> None:
     assert shown(components["state"], STATUS) == "idle"
     assert shown(components["delay"], STATUS) == 480.0
     assert shown(components["temperature"], STATUS) == 51.0
-    assert shown(components["problem"], STATUS) is False
+    for key in ("problem", "microphone_problem", "speaker_problem"):
+        assert shown(components[key], STATUS) is False
+    deaf = {**STATUS, "problem": True, "problems": ["microphone"]}
+    assert [shown(components[key], deaf) for key in ("microphone_problem", "speaker_problem")] == [True, False]
     assert shown(components["mute"], STATUS) is False
     assert shown(components["volume"], STATUS) == 40.0
     other = {**STATUS, "muted": True, "problem": True, "temperature_c": None, "last_turn_delay_ms": None}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from link_double import LinkDouble
 from virtual_time import in_virtual_time
 
-from edge_agent.events import Endpoint, EndpointReason
+from edge_agent.events import DeviceState, DeviceStateChanged, Endpoint, EndpointReason
 from edge_agent.mqtt.telling import Telling, describe_turn
 from edge_agent.mqtt.topics import Topics
 from edge_agent.pipeline.commands import State
@@ -322,3 +322,83 @@ def test_what_the_device_lacks_is_a_problem(problems: list[str]) -> None:
 
     status = asyncio.run(look())
     assert (status["problem"], status["problems"]) == (bool(problems), problems)
+
+
+def changed_device(
+    state: DeviceState, before: DeviceState, reason: str = "", device: Literal["microphone", "speaker"] = "microphone"
+) -> DeviceStateChanged:
+    """A change of the microphone, or the speaker."""
+    return DeviceStateChanged(device, "USB Mic", state, before, reason, 12.34)
+
+
+@in_virtual_time
+async def test_devices_that_fail_and_work_again_are_events() -> None:
+    """By what has become of them; a start is none. What was said is in no reason."""
+    rig = Rig()
+    rig.telling.sentence_ready(1, "call doctor Miller at noon")
+    flowing, absent = DeviceState.FLOWING, DeviceState.ABSENT
+    for change in (
+        changed_device(flowing, DeviceState.OPENING),
+        changed_device(absent, flowing, "USB Mic: was lost; call doctor Miller"),
+        changed_device(flowing, absent),
+        changed_device(DeviceState.SILENT, flowing),
+        changed_device(flowing, DeviceState.SILENT),
+        changed_device(DeviceState.CLIPPING, flowing),
+        changed_device(DeviceState.OPENING, DeviceState.CLIPPING),
+        changed_device(DeviceState.READY, DeviceState.UNTRIED, device="speaker"),
+        changed_device(DeviceState.STALLED, DeviceState.READY, device="speaker"),
+        changed_device(DeviceState.READY, DeviceState.STALLED, device="speaker"),
+    ):
+        rig.telling.device_changed(change)
+    assert [name for name, _ in rig.events.recorded] == [
+        "microphone_lost",
+        "microphone_back",
+        "microphone_silent",
+        "microphone_back",
+        "microphone_clipping",
+        "speaker_lost",
+        "speaker_back",
+    ]
+    lost, back = rig.events.recorded[0][1], rig.events.recorded[1][1]
+    assert "Miller" not in str(rig.events.recorded)
+    assert {key: back[key] for key in ("device", "state", "before", "lasted_s", "held_back")} == {
+        "device": "USB Mic",
+        "state": "flowing",
+        "before": "absent",
+        "lasted_s": 12.3,
+        "held_back": 0,
+    }
+    assert lost["state"] == "absent"
+
+
+@in_virtual_time
+async def test_a_loose_contact_does_not_fill_the_outbox() -> None:
+    """A day of it is some hundred events; how many were held back is said. The speaker has its own share."""
+    rig = Rig()
+    for _ in range(8640):
+        rig.telling.device_changed(changed_device(DeviceState.ABSENT, DeviceState.FLOWING))
+        await asyncio.sleep(10)
+    told = rig.events.named("microphone_lost")
+    assert 700 < len(told) < 740
+    assert len(told) + sum(event["held_back"] for event in told) > 8600
+    rig.telling.device_changed(changed_device(DeviceState.ABSENT, DeviceState.READY, device="speaker"))
+    assert len(rig.events.named("speaker_lost")) == 1
+
+
+@in_virtual_time
+async def test_what_the_sound_is_like_at_each_moment_is_no_news() -> None:
+    """Its state is; the figures beside it go along."""
+    rig = Rig()
+
+    def audio(state: str, number: float) -> dict[str, Any]:
+        figures = ("microphone_for_s", "speaker_for_s", "silent_s", "clipped_percent", "offset_percent")
+        return {"microphone_state": state, "frames_lost": 0} | dict.fromkeys(figures, number)
+
+    async with rig.running():
+        for number in range(8):
+            rig.set(audio=audio("flowing", number))
+            await asyncio.sleep(2)
+        assert len(rig.statuses) == 1
+        rig.set(audio=audio("silent", 9))
+        await asyncio.sleep(2)
+        assert [status["audio"]["silent_s"] for status in rig.statuses] == [0, 9]

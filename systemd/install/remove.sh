@@ -1,0 +1,61 @@
+# `uninstall`: takes away what `install` made; configuration, models and state stay unless --purge is given.
+# shellcheck shell=bash disable=SC2034,SC2154 # sourced by install.sh: names are shared with its other parts
+
+remove_path() { # PATH
+  if [[ ! -e $1 && ! -L $1 ]]; then return 0; fi
+  if would "remove $1"; then return 0; fi
+  rm -rf "$1"
+  say "removed $1"
+}
+
+uninstall() {
+  local path
+  begin 'Service' 'stopped, and gone from systemd'
+  if $starts && [[ -e $units/$unit ]] && ! would "stop and disable $unit"; then
+    quietly systemctl disable --now "$unit" || say 'systemd could not stop it; going on.'
+  fi
+  remove_path "$units/multi-user.target.wants/$unit"
+  remove_path "$units/$unit"
+  remove_path "$units/$unit.d"
+  remove_desktop_audio
+  if $starts && ! $dry_run; then
+    systemctl daemon-reload
+    systemctl reset-failed "$unit" >>"$log" 2>&1 || true
+  fi
+  finish 'gone'
+  begin 'Program' "$opt"
+  return_swap
+  if [[ $(readlink "$dest/usr/local/bin/edge-agent" 2>/dev/null) == /opt/edge-agent/* ]]; then
+    remove_path "$dest/usr/local/bin/edge-agent"
+  fi
+  for path in current previous .started .stale .board.conf .current.new .previous.new build; do remove_path "$opt/$path"; done
+  if [[ -d $releases ]] && ! $dry_run; then find "$releases" -mindepth 2 -maxdepth 2 -name .proved -delete; fi
+  remove_path "$releases"
+  # A checkout may lie there, too: only an empty directory goes.
+  if [[ -d $opt ]] && ! $dry_run; then rmdir "$opt" 2>/dev/null || say "$opt is not empty and stays"; fi
+  remove_path "$dest/var/cache/edge-agent"
+  finish 'gone'
+  if $purge; then purge_data; else tell_what_stays; fi
+}
+
+purge_data() {
+  begin 'Configuration, models, state, user' '--purge'
+  remove_path "$dest/etc/edge-agent"
+  remove_path "$state"
+  if getent passwd "$account" >/dev/null && ! would "remove user $account"; then
+    userdel "$account" >>"$log" 2>&1 || say "user $account could not be removed (log: $log)"
+  fi
+  if getent group "$account" >/dev/null && ! would "remove group $account"; then
+    groupdel "$account" >>"$log" 2>&1 || true
+  fi
+  finish 'gone'
+}
+
+tell_what_stays() {
+  local path
+  printf '\nWhat stays (uninstall --purge removes it, too):\n'
+  for path in "$dest/etc/edge-agent" "$state"; do
+    if [[ -e $path ]]; then say "$path ($(du -sh "$path" 2>/dev/null | cut -f1))"; fi
+  done
+  say "user $account; Debian packages"
+}

@@ -1,4 +1,4 @@
-"""Draws what was measured: turns as waterfalls, and each group of distributions as lines of cumulative shares."""
+"""Draws what was measured: turns as waterfalls, values over time, and distributions as lines of cumulative shares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edge_agent.bench.extras import need
 from edge_agent.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edge_agent.bench.result import Bar, Findings, Row
@@ -31,18 +31,21 @@ def draw(findings: Findings, path: Path, title: str) -> None:
     need("matplotlib").use("Agg")
     pyplot = need("matplotlib.pyplot")
     groups = {name: lines for name, lines in findings.distributions.items() if any(lines.values())}
+    courses = {name: lines for name, lines in findings.lines.items() if any(lines.values())}
     goals = [result for result in findings.results if result.goal and result.goal.limit and result.value is not None]
     waterfalls = {name: rows for name, rows in findings.waterfalls.items() if rows}
     width, height = _PANEL_INCHES
     heights = [_MARGIN_INCHES + _ROW_INCHES * len(rows) for rows in waterfalls.values()]
-    heights += [height] * (len(groups) + bool(goals))
+    heights += [height] * (len(courses) + len(groups) + bool(goals))
     if not heights:
         raise BadInputError("there is nothing to plot")
     figure, axes = pyplot.subplots(len(heights), 1, figsize=(width, sum(heights)), squeeze=False, height_ratios=heights)
     flat = list(axes[:, 0])
     for axis, (name, rows) in zip(flat, waterfalls.items(), strict=False):
         _draw_waterfall(axis, name, rows)
-    for axis, (name, lines) in zip(flat[len(waterfalls) :], groups.items(), strict=False):
+    for axis, (name, course) in zip(flat[len(waterfalls) :], courses.items(), strict=False):
+        _draw_course(axis, name, course)
+    for axis, (name, lines) in zip(flat[len(waterfalls) + len(courses) :], groups.items(), strict=False):
         _draw_shares(axis, name, lines)
     if goals:
         axis = flat[-1]
@@ -78,6 +81,15 @@ def _draw_shares(axis: object, name: str, lines: object) -> None:
     axis.set_title(name)  # type: ignore[attr-defined]
     axis.set_ylabel("share")  # type: ignore[attr-defined]
     axis.legend(fontsize="small")  # type: ignore[attr-defined]
+
+
+def _draw_course(axis: Any, name: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> None:  # noqa: ANN401
+    """Draw each value where it was seen; from 0, so that flat looks flat."""
+    for label, points in lines.items():
+        axis.plot([at for at, _ in points], [value for _, value in points], linewidth=1, label=label)
+    axis.set_ylim(bottom=0)
+    axis.set_title(name)
+    axis.legend(fontsize="small")
 
 
 def _draw_waterfall(axis: Any, name: str, rows: Sequence[Row]) -> None:  # noqa: ANN401 - matplotlib is not followed

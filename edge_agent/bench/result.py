@@ -120,12 +120,14 @@ class Findings:
     Attributes:
         distributions: Single measurements by group and name, for the plot.
         waterfalls: Turns with their stages by group, for the plot.
+        lines: Values over something else, such as time, by group and name, for the plot.
         notes: Sentences for people: what could not be measured, and why.
     """
 
     results: list[Result] = field(default_factory=list)
     distributions: dict[str, dict[str, Sequence[float]]] = field(default_factory=dict)
     waterfalls: dict[str, list[Row]] = field(default_factory=dict)
+    lines: dict[str, dict[str, Sequence[tuple[float, float]]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(

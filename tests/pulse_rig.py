@@ -70,6 +70,7 @@ class _Daemon:
         modules = (f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}", " ".join(self._null_sink()))
         self._process = subprocess.Popen(
             [
+                *("setpriv", "--pdeathsig", "KILL"),  # where the tests are killed it is not left behind
                 "pulseaudio",
                 "-n",
                 "--daemonize=no",

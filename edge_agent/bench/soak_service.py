@@ -30,6 +30,7 @@ END_S = 10.0
 _START_LOOK_S = 0.25
 _ASK_S = 5.0
 _LINES_KEPT = 20
+_PHRASES_MIB = 1.0
 _LONGEST_LINE_BYTES = 1 << 20
 _MANAGERS_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID")
 _MODELS, _CACHE, _STATE = "models", "cache", "state"
@@ -182,6 +183,8 @@ def _write_config(directory: Path) -> Path:
     config = {
         "directories": {name: str(directory / name) for name in (_MODELS, _CACHE, _STATE)},
         "gpio": {"driver": "simulated", "outputs": {"lamp": {"pin": 17}}},
+        # "It's twenty past six" is a new sentence every minute: a small cache is full when growth begins to count.
+        "phrases": {"memory_mib": _PHRASES_MIB},
     }
     path = directory / "config.toml"
     path.write_text(tomli_w.dumps(config), encoding="utf-8")

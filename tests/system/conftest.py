@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from system.debian_root import CHECKOUT, DEBIAN, OWNER, PYTHON, Cache, Overlay, copy_checkout, run
-from system.machine import Machine
+from system.machine import Machine, sweep
 from system.registries import tell
 from system.service import OPTIONS, WHEELHOUSE, Service
 from system.sound import Room, room
@@ -101,6 +101,7 @@ def computers(system_room: Room) -> Iterator[Computers]:
     missing = [name for name in ("debootstrap", "systemd-nspawn", "nsenter", "setpriv") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed (apt install debootstrap systemd-container)")
+    sweep()
     cache = Cache(_cache_directory())
     _adopt_wheels(cache)
     with cache.session() as session:

@@ -78,15 +78,17 @@ class Cache:
     @contextlib.contextmanager
     def session(self) -> Iterator[Path]:
         """Lend a directory for overlays; those of sessions that were killed are removed."""
-        for old in self._sessions.iterdir():
-            with contextlib.suppress(BlockingIOError), _locked(old / "lock", blocking=False):
-                _remove(old)
-        directory = Path(tempfile.mkdtemp(dir=self._sessions))
-        with _locked(directory / "lock"):
-            try:
-                yield directory
-            finally:
-                _remove(directory)
+        with contextlib.ExitStack() as held:
+            with _locked(self.directory / "lock"):
+                for old in [path for path in self._sessions.iterdir() if path.is_dir()]:
+                    with contextlib.suppress(BlockingIOError), _locked(_lock_of(old), blocking=False):
+                        _remove(old)
+                        _lock_of(old).unlink()
+                directory = Path(tempfile.mkdtemp(dir=self._sessions))
+                held.enter_context(_locked(_lock_of(directory)))
+            held.callback(_lock_of(directory).unlink)
+            held.callback(_remove, directory)
+            yield directory
 
 
 class Overlay:
@@ -169,6 +171,11 @@ def _remove(directory: Path) -> None:
     for place in reversed([place for place in mounted if place.startswith(f"{directory}/")]):
         run("umount", place)
     run("rm", "--recursive", "--one-file-system", directory)
+
+
+def _lock_of(directory: Path) -> Path:
+    """Return the file that is locked while a session lasts: beside what is removed under the lock."""
+    return directory.with_name(f"{directory.name}.lock")
 
 
 @contextlib.contextmanager

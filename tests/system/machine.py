@@ -248,6 +248,15 @@ def _leader(nspawn: int) -> int:
     return 0
 
 
+def sweep() -> None:
+    """Remove control groups of machines whose tests were killed, where they have shut down."""
+    for hierarchy in _hierarchies():
+        for group in hierarchy.glob("edge-*-*"):
+            is_killed = not Path(f"/proc/{group.name.split('-')[1]}").is_dir()
+            if is_killed and not any(file.read_text("ascii") for file in group.glob("**/cgroup.procs")):
+                _remove_group(group)
+
+
 def _hierarchies() -> list[Path]:
     """Return where control groups of systemd's are, version 2 or 1."""
     return [path for path in _HIERARCHIES if (path / "cgroup.procs").exists()]

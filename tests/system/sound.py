@@ -6,6 +6,7 @@ here: say() ─▶ null sink ─▶ socket ─▶ ALSA's `default` there ─▶ 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -95,7 +96,10 @@ def room(home: Path) -> Iterator[Room]:
         command for command in ("pulseaudio", "pactl", "paplay", "parec", "flite") if shutil.which(command) is None
     ]
     assert not missing, f"{', '.join(missing)} not installed (apt install pulseaudio pulseaudio-utils flite)"
-    with tempfile.TemporaryDirectory(prefix="edge-sound-", dir="/run") as directory:
+    for old in Path("/run").glob("edge-sound-*-*"):
+        if not Path(f"/proc/{old.name.split('-')[2]}").is_dir():  # its tests were killed
+            shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=f"edge-sound-{os.getpid()}-", dir="/run") as directory:
         place = Room(Path(directory), home)
         try:
             place.rig.start()

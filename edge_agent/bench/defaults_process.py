@@ -52,6 +52,7 @@ class DefaultsProcess:
         env = {name: value for name, value in os.environ.items() if name not in _SET_BY_OTHERS}
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             _CHILD,
             stdin=asyncio.subprocess.PIPE,

@@ -56,6 +56,7 @@ async def agent(env: Mapping[str, str], config_file: Path) -> AsyncIterator[List
     began_s = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "edge_agent",
         "run",
@@ -90,6 +91,7 @@ async def bare_listener(env: Mapping[str, str], device: str) -> AsyncIterator[Li
     began_s = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "edge_agent.bench.bare_listener",
         device,

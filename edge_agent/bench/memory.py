@@ -49,7 +49,7 @@ async def measure(findings: Findings, progress: Progress, *, jobs: int = 100_000
         EngineError: The process failed.
     """
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", _CHILD, str(jobs), stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+        sys.executable, "-P", "-m", _CHILD, str(jobs), stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )
     samples: list[dict[str, int]] = []
     try:

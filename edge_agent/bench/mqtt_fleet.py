@@ -211,7 +211,7 @@ def _shares(count: int) -> list[int]:
 async def _devices(port: int, first: int, count: int, directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start a process for devices; it has imported everything and waits for the word."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", _CHILD, str(port), str(first), str(count), str(directory)),
+        *(sys.executable, "-P", "-m", _CHILD, str(port), str(first), str(count), str(directory)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -227,6 +227,7 @@ class _Device:
         self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "edge_agent.bench.mqtt_outbox_child",
             str(self._directory),

@@ -107,6 +107,9 @@ def _growth(findings: Findings, soak: Soak) -> None:
         reference=None if ends is None else Reference("memory in the last quarter", ends[1] / 1024, "MiB"),
         samples=len(memory),
     )
+    middle_s = (soak.warm_s + soak.ended_s) / 2
+    late = after(memory, middle_s)
+    findings.add("soak_service.memory_slope_last_half_kib_per_hour", slope_per_hour(late), "KiB", samples=len(late))
     findings.add("soak_service.disk_slope_kib_per_hour", slope_per_hour(disk), "KiB", samples=len(disk))
     for name, unit, value in (
         ("threads", "threads", lambda look: look.threads),

@@ -106,6 +106,7 @@ async def service(env: Mapping[str, str], directory: Path, told: Told, notify: P
     place = await asyncio.to_thread(socket_to_serve, clean)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "edge_agent",
         "run",

@@ -20,7 +20,9 @@ case "$1 $2" in
   "--version "*) test ! -e "$release/edge_agent/broken" && echo "edge-agent $(cat "$release/edge_agent/content")" ;;
   "config check") if grep -q refused "$3"; then echo "$3: refused: unknown key" >&2; exit 2; fi ;;
   "models --help") ;;
-  "models pull") echo "pull $*" >>"$CALLS"; test ! -e "$CALLS.no-network" || { echo "No network" >&2; exit 1; } ;;
+  "models pull")
+    echo "pull by ${AS:-root} at home in $HOME from $PWD" >>"$CALLS"
+    test ! -e "$CALLS.no-network" || { echo "No network" >&2; exit 1; } ;;
   *) exit 2 ;;
 esac
 """
@@ -32,12 +34,23 @@ case "$1" in
     for argument; do case $argument in --property=*) property=${argument#*=} ;; esac; done
     content=$(cat "$UNIT_DIRECTORY/../../../opt/edge-agent/current/edge_agent/content" 2>/dev/null)
     if [ -e "$CALLS.running" ]; then state=active sub=running; else state=inactive sub=dead; fi
+    status="listening: $content" restarts=0 looks=0
     case $content in dies*) state=failed sub=failed ;; esac
+    case $content in
+      brief*|late*)
+        if [ "$property" = ActiveState ]; then echo >>"$CALLS.looks"; fi
+        looks=$(wc -l <"$CALLS.looks") ;;
+    esac
+    case $content in
+      brief*) if [ "$looks" -gt 9 ]; then restarts=1; fi ;;
+      deaf*) status="deaf: no microphone" ;;
+      late*) if [ "$looks" -lt 25 ]; then status="changing the configuration: x; deaf: no microphone"; fi ;;
+    esac
     case $property in
       ActiveState) echo $state ;;
       SubState) echo $sub ;;
-      StatusText) echo "listening: $content" ;;
-      NRestarts) echo 0 ;;
+      StatusText) echo "$status" ;;
+      NRestarts) echo "$restarts" ;;
       Result) echo exit-code ;;
       ExecMainStatus) echo 1 ;;
     esac
@@ -61,13 +74,19 @@ esac
     "userdel": 'sed -i "/^$1:/d" "$CALLS.passwd"',
     "groupdel": 'sed -i "/^$1:/d" "$CALLS.group"',
     "chown": 'echo "chown $*" >>"$CALLS"',
-    "runuser": 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"',
+    "runuser": 'export AS="$2"; while [ "$1" != -- ]; do shift; done; shift; exec "$@"',
     "env": 'if [ "$1" = -i ]; then shift; exec /usr/bin/env -i CALLS="$CALLS" "$@"; fi; exec /usr/bin/env "$@"',
 }
 
 _STAND_INS = """\
 source ./install.sh
-settle_s=0
+virtual_time() {
+  settle_s=$real_settle_s
+  unset EPOCHSECONDS # it is a variable like others from then on
+  EPOCHSECONDS=1000
+  sleep() { EPOCHSECONDS=$((EPOCHSECONDS + $1)); }
+}
+real_settle_s=$settle_s settle_s=0
 check_machine() { begin 'This machine' 'a fake one'; finish 'good enough'; }
 processor() { echo abcdef; }
 make_environment() {
@@ -129,8 +148,25 @@ class Host:
         """Return the names among the users or groups."""
         return [line.split(":")[0] for line in Path(f"{self._calls}.{suffix}").read_text().splitlines()]
 
+    def watch(self) -> None:
+        """Note from now on who changes files, for `watched`."""
+        for name in ("mkdir", "rm", "rmdir", "mv", "cp", "chmod", "chown", "ln", "tar", "touch"):
+            code = f'echo "${{AS:-root}} {name} $*" >>"$CALLS.watched"\nPATH=/usr/bin:/bin exec {name} "$@"'
+            if name == "chown":
+                code = code.splitlines()[0]
+            (self._shims / name).write_text(f"#!/bin/sh\n{code}\n")
+            (self._shims / name).chmod(0o755)
+
+    def watched(self) -> list[str]:
+        """Return who changed files with what command: "USER COMMAND ARGUMENT..."."""
+        return Path(f"{self._calls}.watched").read_text().splitlines()
+
     def release(self, content: str, version: str = "0.1.0") -> None:
-        """Change the checkout; a release whose content begins with "dies" is one whose service does not come up."""
+        """Change the checkout.
+
+        The content's first word says how its service fares: "dies" does not come up, "brief" ends after a few
+        seconds, "deaf" has no microphone, "late" has one only after a while; any other hears.
+        """
         (self.checkout / "edge_agent/__init__.py").write_text(f'__version__ = "{version}"\n')
         (self.checkout / "edge_agent/content").write_text(content)
 

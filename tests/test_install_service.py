@@ -225,6 +225,36 @@ def test_a_service_that_does_not_come_up_goes_back_by_itself(host: Host) -> None
     assert host.calls()[-1] == "systemctl restart --no-block edge-agent.service"
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"), [("brief", "it did not stay up"), ("deaf", "it does not hear, and what ran before did")]
+)
+def test_a_service_that_is_worse_than_before_goes_back(host: Host, content: str, reason: str) -> None:
+    """Ready is not enough: what ends within seconds, or is deaf where the release before heard, has not come up."""
+    host.install()
+    host.release(content)
+    done = host.run("upgrade", before="virtual_time")
+    assert (done.returncode, host.in_use()) == (1, "one")
+    assert reason in done.stderr
+    assert "runs again" in done.stderr
+
+
+def test_a_microphone_may_take_a_while(host: Host) -> None:
+    """Deaf for some seconds after the switch is no reason to go back."""
+    host.install()
+    host.release("late")
+    assert host.run("upgrade", before="virtual_time").returncode == 0
+    assert host.in_use() == "late"
+
+
+def test_a_device_without_a_microphone_is_upgraded(host: Host) -> None:
+    """Where the release before was deaf, too, the new one need not hear."""
+    host.release("deaf")
+    host.install()
+    host.release("deaf two")
+    assert host.run("upgrade", before="virtual_time").returncode == 0
+    assert host.in_use() == "deaf two"
+
+
 def test_a_cut_upgrade_that_does_not_come_up_goes_back_too(host: Host) -> None:
     """Cut between switch and start, the next run still knows what ran before."""
     host.install()
@@ -407,6 +437,50 @@ def test_models_of_the_checkout_are_taken_along(host: Host) -> None:
     assert (models / "llm/a.gguf").read_text() == "service's"
     assert (models / "vosk/vosk-model-small-en/am/final.mdl").read_text() == "checkout's"
     assert not (host.opt / "current/models/llm").exists()
+
+
+def test_models_are_fetched_by_the_services_user(host: Host) -> None:
+    """Not by root, in whose name a link among the models would lead anywhere; home and directory are open to it."""
+    assert host.run(before="is_root() { true; }").returncode == 0
+    pulls = [call for call in host.calls() if call.startswith("pull")]
+    assert pulls == [f"pull by edge-agent at home in {host.root}/var/lib/edge-agent from /"]
+
+
+def test_root_changes_nothing_where_others_may_leave_links(host: Host) -> None:
+    """Below the service's state its user is at work, in a desktop user's home that user."""
+    (host.checkout / "models/llm").mkdir()
+    (host.checkout / "models/llm/a.gguf").touch()
+    host.watch()
+    for option in ("--desktop-audio=ann", "--no-desktop-audio"):
+        done = host.run(option, before="is_root() { true; }")
+        assert done.returncode == 0, done.stdout + done.stderr
+    theirs = [line for line in host.watched() if re.search("/var/lib/edge-agent/|/home/ann", line)]
+    assert [line for line in theirs if line.startswith("root ")] == []
+    done_by = {tuple(line.split()[:2]) for line in theirs}
+    assert {("edge-agent", "mkdir"), ("edge-agent", "tar"), ("edge-agent", "mv"), ("ann", "mv")} <= done_by
+
+
+def test_a_link_in_the_place_of_the_models_is_left_as_it_is(host: Host, tmp_path: Path) -> None:
+    """Whoever made it: what it leads to keeps mode and owner."""
+    elsewhere, models = tmp_path / "elsewhere", host.root / "var/lib/edge-agent/models"
+    elsewhere.mkdir(mode=0o700)
+    models.parent.mkdir(parents=True)
+    models.symlink_to(elsewhere)
+    host.install()
+    assert elsewhere.stat().st_mode & 0o777 == 0o700
+    assert not [call for call in host.calls() if call.startswith("chown") and str(models) in call]
+
+
+def test_models_that_can_not_be_copied_are_no_failure(host: Host) -> None:
+    """Where the service's user may not write they are named, and the rest is installed."""
+    (host.checkout / "models/llm").mkdir()
+    (host.checkout / "models/llm/a.gguf").touch()
+    models = host.root / "var/lib/edge-agent/models"
+    models.mkdir(parents=True)
+    (models / "llm").touch()
+    done = host.install()
+    assert "llm/a.gguf could not be copied" in done.stdout
+    assert host.in_use() == "one"
 
 
 def test_an_engine_that_can_not_be_built_is_left_out_and_tried_again(host: Host) -> None:

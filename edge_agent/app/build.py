@@ -109,6 +109,7 @@ def build_intents(config: Config) -> IntentSet:
 
     Raises:
         IntentsFileError: A file is missing or wrong.
+        ConfigError: The shipped ones are wanted, and there are none in the configured language.
     """
     from edge_agent.reason.templates import load_intents
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.errors import ConfigError, ConfigProblem, IntentsFileError
@@ -34,6 +35,6 @@ def check_files(config: Config, source: str) -> None:
     except IntentsFileError as error:
         problems.append(ConfigProblem("intents.paths", str(error), source))
     except ConfigError as error:
-        problems += error.problems
+        problems += [replace(problem, source=source) for problem in error.problems]
     if problems:
         raise ConfigError(problems)

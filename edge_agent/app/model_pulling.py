@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from edge_agent.app.parts import Part
 from edge_agent.app.places import find_places
 from edge_agent.models.catalog import load_catalog
 from edge_agent.models.fetching import Terms
+from edge_agent.models.identity import owner_of
 from edge_agent.models.layout import ModelsHome
 from edge_agent.models.pulling import Manner, Pulled, pull
 from edge_agent.mqtt.controls import CommandError
@@ -90,6 +92,11 @@ class ModelPulling:
                 return _told(model, is_new=False, message=f"comes with the Python package {model.comes_with}")
             places = await pool.run(partial(find_places, self._config().directories), kind="models.places")
             home = ModelsHome(places.models)
+            if os.geteuid() == 0 and (owner := await pool.run(partial(owner_of, home.root), kind="models.owner")):
+                message = (
+                    f"the models are {owner.name}'s and the agent runs as root: sudo edge-agent models pull {name}"
+                )
+                raise CommandError("unavailable", message)
             manner = Manner(terms=Terms(pace=self._pace), progress=self._progress)
             async with open_http(resolve_on=pool) as http:
                 pulled = await pull(model, home, http, pool, manner)

@@ -38,6 +38,7 @@ class Mouth:
         self._percent = self._configured_percent = config.volume
         self._muted = False
         self._speaker: Speaker | None = None
+        self._is_lost = False
         self._opening = asyncio.Lock()
         self._can_play = True
         self._underruns_before = 0
@@ -137,12 +138,10 @@ class Mouth:
         try:
             yield speaker, None
         except DeviceError as error:
-            self._fail(error)
-            await self._drop(speaker)
+            await self._fail_with(speaker, error)
             raise
         except UnknownDeviceError as error:
-            self._fail(error)
-            await self._drop(speaker)
+            await self._fail_with(speaker, error)
             raise self._absent(error) from error
 
     async def play(self, chunk: AudioChunk) -> None:
@@ -156,9 +155,7 @@ class Mouth:
             await speaker.write(chunk)
             speaker.finish()
         except (DeviceError, UnknownDeviceError) as error:
-            if self._can_play:
-                _log.warning("a tone was not played: %s", error)
-            self._can_play = False
+            self._say_unplayed(error)
             self._fail(error)
             await self._drop(speaker)
         else:
@@ -175,6 +172,12 @@ class Mouth:
         """Close the speaker; what is pending is dropped."""
         await self._drop(self._speaker)
 
+    async def _fail_with(self, speaker: Speaker, error: DeviceError | UnknownDeviceError) -> None:
+        """Note why a speaker is of no more use, and close it; one that was replaced meanwhile says nothing of now."""
+        if speaker is self._speaker:
+            self._fail(error)
+            await self._drop(speaker)
+
     async def _drop(self, speaker: Speaker | None) -> None:
         """Close a speaker, unless another one has taken its place."""
         if speaker is None or speaker is not self._speaker:
@@ -185,8 +188,11 @@ class Mouth:
 
     async def _opened(self) -> Speaker:
         async with self._opening:
+            if self._is_lost:
+                await self._drop(self._speaker)
             if self._speaker is None:
-                speaker = Speaker(self._device, volume=self._percent, muted=self._muted)
+                self._is_lost = False
+                speaker = Speaker(self._device, volume=self._percent, muted=self._muted, on_lost=self._lose)
                 try:
                     await speaker.__aenter__()
                 except DeviceError as error:
@@ -200,6 +206,17 @@ class Mouth:
                 speaker.set_volume(self._percent, muted=self._muted)  # it may have changed meanwhile
                 self._speaker = speaker
             return self._speaker
+
+    def _lose(self, error: DeviceError) -> None:
+        """The open speaker was lost while nobody waited for it; whoever uses it next opens another one."""
+        self._is_lost = True
+        self._say_unplayed(error)
+        self._fail(error)
+
+    def _say_unplayed(self, error: DeviceError | UnknownDeviceError) -> None:
+        if self._can_play:
+            _log.warning("a sound was not played: %s", error)
+        self._can_play = False
 
     def _fail(self, error: DeviceError | UnknownDeviceError) -> None:
         state = DeviceState.STALLED if isinstance(error, StalledDeviceError) else DeviceState.ABSENT

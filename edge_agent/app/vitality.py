@@ -5,6 +5,7 @@ on the event loop, so that a loop that is blocked can't feed it.
 
     frames advance ───────┐ or the microphone is known to be in trouble, and its supervisor keeps its promises
     output advances ──────┤ while something is pending and not held
+    sound calls return ───┤
     the turn advances ────┼─▶ judge ─▶ WATCHDOG=1, a third of the interval apart
     the loop is punctual ─┘            or the reason why not, logged once
 """
@@ -15,6 +16,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from edge_agent.devices.portaudio import call_in_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -34,6 +37,10 @@ OUTPUT_S = 10.0
 TURN_S = 720.0
 """So long nothing may happen in a turn. Each of its jobs has a bound, the longest 600 s, for a whole answer of the
 language model, and 120 s, for a sentence; then the job is stopped and the turn ends."""
+SOUND_CALL_S = 300.0
+"""A call into the sound system takes milliseconds, seconds where a server is in a bad way. One that does not return, as
+the closing of a card that was pulled out may do, keeps every later one from its turn: the microphone is tried again for
+ever, in vain. Only a new process gets out of that."""
 CHANGE_S = 300.0
 """What a change of the configuration may take: it is broken off after 120 s, and waits 30 s for a turn, twice."""
 LATE_S = 2.0
@@ -59,6 +66,7 @@ class Signs:
         played_s: What the open speaker has played.
         pending_s: What it still has to play.
         is_held: Whether that waits on purpose.
+        sound_call: Number of the call that is in the sound system; None where none is.
         turn: Where the turn that goes on is; None between turns. A turn that advances changes it.
         changes: Counts changes of the configuration, begun ones included.
         is_changing: Whether one goes on, or there is no running agent at all.
@@ -71,6 +79,7 @@ class Signs:
     played_s: float = 0.0
     pending_s: float = 0.0
     is_held: bool = False
+    sound_call: int | None = None
     turn: Hashable = None
     changes: int = 0
     is_changing: bool = False
@@ -89,6 +98,7 @@ def signs_of(body: Body | None, lag_s: float, changes: int, *, is_changing: bool
         played_s=mouth.played_s,
         pending_s=mouth.pending_s,
         is_held=mouth.is_held,
+        sound_call=call_in_progress(),
         turn=(now.state, now.turn_id, now.newest_id, mouth.played_s) if now.in_turn else None,
         changes=changes,
         is_changing=is_changing,
@@ -120,23 +130,28 @@ class Vitality:
         self._frames = _Unchanged()
         self._played = _Unchanged()
         self._turn = _Unchanged()
+        self._sound_call = _Unchanged()
         self._change = _Unchanged()
         self._late_looks = 0
 
     def judge(self, signs: Signs, now_s: float) -> str:
         """Return why the agent is not alive; empty while it is."""
         change_s = self._change.for_s((signs.changes, signs.is_changing), now_s)
+        called_s = self._sound_call.for_s(signs.sound_call, now_s)
         self._late_looks = self._late_looks + 1 if signs.lag_s > LATE_S else 0
         if self._late_looks >= _LATE_LOOKS:
             return f"the event loop is {signs.lag_s:.1f} s late"
         if signs.is_changing:
             self._forget()
             return f"a change of the configuration takes longer than {CHANGE_S:g} s" if change_s > CHANGE_S else ""
+        if signs.sound_call is not None and called_s > SOUND_CALL_S:
+            return f"a call into the sound system has hung for {called_s:.0f} s; only a new process gets out of it"
         return self._hears(signs, now_s) or self._plays(signs, now_s) or self._answers(signs, now_s)
 
     def resume(self) -> None:
         """The process has not run for a while: what did not advance meanwhile has its whole time again."""
         self._forget()
+        self._sound_call.forget()
         self._change.forget()
 
     def _forget(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_agent.cli.options import config_option, json_option, load
+from edge_agent.cli.options import Number, config_option, json_option, load
 
 if TYPE_CHECKING:
     from edge_agent.bench.result import Findings, Progress
@@ -23,6 +24,7 @@ _PARTS = {
     "mqtt": ("outbox", "fleet", "voice"),
 }
 """Said here again because importing them loads engines."""
+_PICTURES = (".png", ".svg", ".pdf")
 _ALL_PARTS = tuple(part for parts in _PARTS.values() for part in parts)
 
 
@@ -35,11 +37,9 @@ _ALL_PARTS = tuple(part for parts in _PARTS.values() for part in parts)
     multiple=True,
     help="concurrency, conversation, mqtt: measure this part; may be repeated.",
 )
-@click.option(
-    "--seconds", type=click.FloatRange(min=1), help="How long to listen; default: 600, with --quick 20 or 30."
-)
-@click.option("--minutes", type=click.FloatRange(min=0.5), help="soak: how long; default: 30, with --quick 3.")
-@click.option("--every-s", type=click.FloatRange(10, 120), help="soak: between two commands; default: 20.")
+@click.option("--seconds", type=Number(min=1), help="How long to listen; default: 600, with --quick 20 or 30.")
+@click.option("--minutes", type=Number(min=0.5), help="soak: how long; default: 30, with --quick 3.")
+@click.option("--every-s", type=Number(10, 120), help="soak: between two commands; default: 20.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw the results.")
 @click.option("--device", default="", metavar="NAME", help="idle: microphone, by number or part of its name.")
 @click.option(
@@ -110,7 +110,9 @@ def bench(
     if plot is not None:
         from edge_agent.bench.extras import need
 
-        need("matplotlib")  # an hour later would be too late to find out
+        # An hour later would be too late to find out.
+        _check_plot(plot)
+        need("matplotlib")
     with logging_to(sys.stderr, "warning"), ProgressLine(sys.stderr) as line:
         if name == "concurrency":
             findings = _concurrency(config, line.show, only=only or parts, seconds=seconds, quick=quick)
@@ -132,6 +134,21 @@ def bench(
 
         draw(findings, plot, f"edge-agent bench {name}")
     return 0
+
+
+def _check_plot(plot: Path) -> None:
+    directory = plot.absolute().parent
+    reason = ""
+    if plot.suffix.lower() not in _PICTURES:
+        reason = f"must end in {', '.join(_PICTURES)}"
+    elif not directory.is_dir():
+        reason = f"there is no directory {directory}"
+    elif plot.is_dir():
+        reason = "is a directory"
+    elif not os.access(plot if plot.exists() else directory, os.W_OK):
+        reason = "may not be written by you"
+    if reason:
+        raise click.BadParameter(f"{plot}: {reason}", param_hint="--plot")
 
 
 def _refuse_others(name: str, options: dict[str, tuple[object, tuple[str, ...]]]) -> None:

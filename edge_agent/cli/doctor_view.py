@@ -114,5 +114,5 @@ def level_bar(level: Level, width: int = _BAR) -> Text:
     cells = ["█" if at < filled else " " for at in range(width)]
     if peak:
         cells[min(peak, width) - 1] = "▌" if peak > filled else "█"
-    number = f"{max(level.peak_dbfs, -99):4.0f} dB"
+    number = f"{round(max(level.peak_dbfs, -99)):4d} dB"
     return Text("▕", "dim").append("".join(cells), style).append("▏", "dim").append(number, style)

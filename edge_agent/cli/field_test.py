@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.cli.options import config_option, json_option, load
+from edge_agent.cli.options import Number, WholeNumber, config_option, json_option, listed, load
 
 if TYPE_CHECKING:
     from edge_agent.app.field.report import FieldReport
@@ -24,7 +25,7 @@ _MOST_MINUTES = 24 * 60
 @click.command(name="field-test")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0.05, _MOST_MINUTES),
+    type=Number(0.05, _MOST_MINUTES),
     default=_DEFAULT_MINUTES,
     show_default=True,
     help="How long the load lasts.",
@@ -36,7 +37,9 @@ _MOST_MINUTES = 24 * 60
     metavar="DIR",
     help="Where the reports go; default: here.",
 )
-@click.option("--only", metavar="STEP[,STEP…]", help="Make these steps alone, such as microphone,commands.")
+@click.option(
+    "--only", multiple=True, metavar="STEP[,STEP…]", help="Make these steps alone, such as microphone,commands."
+)
 @click.option(
     "--unattended", is_flag=True, help="Nobody is here: ask nothing; the device's own voice gives the commands."
 )
@@ -54,10 +57,8 @@ _MOST_MINUTES = 24 * 60
     help="Play these commands: *.wav, each with its words in a .txt; wake words in wake/*.wav.",
 )
 @click.option("--play-to", metavar="DEVICE", help="Speaker for commands that are played; default: the configured one.")
-@click.option("--wake-times", type=click.IntRange(1, 50), default=5, show_default=True, help="Wake words to say.")
-@click.option(
-    "--patience", type=click.FloatRange(1, 600), default=20, show_default=True, help="Seconds for each answer."
-)
+@click.option("--wake-times", type=WholeNumber(1, 50), default=5, show_default=True, help="Wake words to say.")
+@click.option("--patience", type=Number(1, 600), default=20, show_default=True, help="Seconds for each answer.")
 @click.option("--mqtt/--no-mqtt", default=True, help="Tell the broker of the result; default: where one is configured.")
 @click.option("--strict", is_flag=True, help="Status 1 also where a step was not done.")
 @config_option
@@ -65,7 +66,7 @@ _MOST_MINUTES = 24 * 60
 def field_test(  # noqa: PLR0917 - click gives them by name
     minutes: float,
     out: Path,
-    only: str | None,
+    only: tuple[str, ...],
     answers: tuple[str, ...],
     recordings: Path | None,
     play_to: str | None,
@@ -90,7 +91,7 @@ def field_test(  # noqa: PLR0917 - click gives them by name
     plan = Plan(
         minutes=minutes,
         out=out,
-        only=_listed(only, STEPS),
+        only=listed(only, STEPS),
         recordings=recordings,
         play_to=play_to,
         wake_times=wake_times,
@@ -112,28 +113,27 @@ def field_test(  # noqa: PLR0917 - click gives them by name
 
 def _make(config: Config, plan: Plan, view: FieldView) -> tuple[FieldReport, tuple[Path, Path], str]:
     from edge_agent.app.doctor import Surroundings
-    from edge_agent.app.field.report import ReportFileError
+    from edge_agent.app.field.report import ReportFileError, prepare
     from edge_agent.app.field.run import FieldTest
     from edge_agent.app.field.telling import tell_broker
+    from edge_agent.devices.portaudio import choose_device
+    from edge_agent.errors import DeviceError
     from edge_agent.runtime import loop
 
+    prepare(plan.out)
+    if plan.play_to is not None:
+        with suppress(DeviceError):  # none is connected: the steps tell of that
+            choose_device("speaker", plan.play_to)
     around = Surroundings()
     test = FieldTest(config, plan, view, around, on_begin=view.begin, on_result=view.result, on_sample=view.sample)
     report = loop.run(test.run())
     try:
         paths = report.write(plan.out)
-    except OSError as error:
+    except OSError as error:  # the disk has filled up meanwhile, say: what was found is not to be lost with the file
+        click.echo(json.dumps(report.as_json(), ensure_ascii=False))
         raise ReportFileError(plan.out, error.strerror or str(error)) from error
     untold = loop.run(tell_broker(config, around, report, paths[0].resolve())) if plan.publishes else "--no-mqtt"
     return report, paths, untold
-
-
-def _listed(only: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    names = [name.strip().replace("-", "_").replace(" ", "_") for name in (only or "").split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--only")
-    return tuple(names)
 
 
 def _answers(given: tuple[str, ...]) -> dict[str, bool]:

@@ -10,7 +10,7 @@ import click
 
 from edge_agent.cli.fleet_change import confirmed, make_sealer, signing_options
 from edge_agent.cli.fleet_options import DURATION, SHARE, access_options
-from edge_agent.cli.options import json_option
+from edge_agent.cli.options import WholeNumber, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ _SOAK_S = 600.0
 )
 @click.option("--soak", type=DURATION, default=_SOAK_S, metavar="TIME", help="How long they have to; default: 10m.")
 @click.option(
-    "--max-failures", type=click.IntRange(min=0), default=0, metavar="N", help="Devices that may fail; default: 0."
+    "--max-failures", type=WholeNumber(min=0), default=0, metavar="N", help="Devices that may fail; default: 0."
 )
 @click.option("--undo", is_flag=True, help="Take the settings out of the canaries' own documents again, and end.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

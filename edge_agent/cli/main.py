@@ -21,11 +21,11 @@ _COMMANDS = {
     "status": ("edge_agent.cli.status", "Show how the running service is doing."),
     "setup": ("edge_agent.cli.setup", "Ask what this device has to know: sound, language, broker, name."),
     "tune": ("edge_agent.cli.tune", "Measure this board, and share its cores accordingly."),
-    "doctor": ("edge_agent.cli.doctor", "Check the board, the service, sound, pins, broker; say what to do."),
-    "models": ("edge_agent.cli.models", "Get models, and look after them: list, pull, verify, remove, path."),
+    "doctor": ("edge_agent.cli.doctor", "Check board, service, sound, pins, broker; say what to do."),
+    "models": ("edge_agent.cli.models", "List, pull, verify, remove models; print where one is."),
     "field-test": ("edge_agent.cli.field_test", "Try everything on this device, and write a report."),
     "fleet": ("edge_agent.cli.fleet", "Watch and change many devices over MQTT."),
-    "bench": ("edge_agent.cli.bench", "Measure this machine: concurrency, conversation, idle, mqtt."),
+    "bench": ("edge_agent.cli.bench", "Measure concurrency, conversation, idle, mqtt, soak."),
     "config": ("edge_agent.cli.configuration", "Show, check or describe the configuration."),
 }
 _INTERRUPTED = 130
@@ -64,7 +64,9 @@ def run() -> int:
         sys.stdout.flush()
     except click.UsageError as error:
         usage = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
-        _complain(f"{error.format_message()}{usage}")
+        # Click spreads the choices of a missing argument over lines of their own.
+        message = " ".join(line.strip() for line in error.format_message().splitlines())
+        _complain(f"{message}{usage}")
         return 2
     except click.exceptions.Exit as leaving:
         return leaving.exit_code

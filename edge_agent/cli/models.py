@@ -43,7 +43,7 @@ def list_models(config_file: Path | None, catalog_path: Path | None, language: s
     """Show what is here, what can be pulled, and what suits this board."""
     from edge_agent.cli.models_view import describe, print_models
 
-    config, catalog, home = _opened(config_file, catalog_path)
+    config, catalog, home = _opened(config_file, catalog_path, "models list")
     found = describe(config, catalog, home, language or config.language)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
@@ -51,7 +51,7 @@ def list_models(config_file: Path | None, catalog_path: Path | None, language: s
         print_models(found)
 
 
-@models.command()
+@models.command(short_help="Download models, check them, and put them in place.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--recommended", is_flag=True, help="What suits this board and language.")
 @click.option("--language", metavar="CODE", help="With --recommended; default: the configured one.")
@@ -74,24 +74,28 @@ def pull(
     as_json: bool,
 ) -> int:
     """Download models, check them, and put them in place; what breaks off goes on at the next pull."""
-    if bool(names) is recommended:
+    if names and recommended:
+        raise click.UsageError("NAME and --recommended exclude each other")
+    if not names and not recommended:
         raise click.UsageError("name models, or give --recommended")
     if directory is not None and mirrors:
         raise click.UsageError("--from and --mirror exclude each other")
     from edge_agent.models.pulling import Manner
     from edge_agent.models.sources import check_mirror, directory_from
 
-    config, catalog, home = _opened(config_file, catalog_path)
+    typed = f"models pull {' '.join(names) or '--recommended'}"
+    config, catalog, home = _opened(config_file, catalog_path, typed, changes=True)
     wanted = _wanted(catalog, names, language or config.language)
     manner = Manner(
         mirrors=tuple(map(check_mirror, mirrors)),
         directory=None if directory is None else directory_from(directory),
         repin=repin,
+        is_thorough=bool(names),
     )
     return _pull_all(config, home, wanted, manner, as_json=as_json)
 
 
-@models.command()
+@models.command(short_help="Check whether what is here is whole, and works.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @config_option
 @catalog_option
@@ -100,7 +104,7 @@ def verify(names: tuple[str, ...], config_file: Path | None, catalog_path: Path 
     """Check what is here: whether it is what was downloaded, and whether it works."""
     from edge_agent.models.inventory import survey
 
-    _, catalog, home = _opened(config_file, catalog_path)
+    _, catalog, home = _opened(config_file, catalog_path, " ".join(("models verify", *names)))
     found = survey(catalog, home)
     chosen = [_installed(catalog, home, found, name) for name in names] if names else list(found)
     results = [_verified(entry, home, as_json=as_json) for entry in chosen]
@@ -126,11 +130,12 @@ def remove(
     from edge_agent.models.inventory import survey
     from edge_agent.models.removing import remove_model, remove_parts
 
-    config, catalog, home = _opened(config_file, catalog_path)
+    typed = f"models remove {' '.join(names)}"
+    config, catalog, home = _opened(config_file, catalog_path, typed, changes=True)
     found = survey(catalog, home)
     half = [model for name in names if (model := _half_here(catalog, home, found, name)) is not None]
     halves = {model.id.lower() for model in half}
-    chosen = [_installed(catalog, home, found, name) for name in names if name.lower() not in halves]
+    chosen = [_installed(catalog, home, found, name, is_missed=False) for name in names if name.lower() not in halves]
     for entry in chosen:
         if not force and (key := named_by(config, entry.path)) is not None:
             raise ModelInUseError(entry.name, key)
@@ -152,48 +157,63 @@ def path(name: str, config_file: Path | None, catalog_path: Path | None) -> None
     """Print where a model is, as the configuration takes it."""
     from edge_agent.models.inventory import survey
 
-    _, catalog, home = _opened(config_file, catalog_path)
+    _, catalog, home = _opened(config_file, catalog_path, f"models path {name}")
     click.echo(_installed(catalog, home, survey(catalog, home), name).path)
 
 
-def _opened(config_file: Path | None, catalog_path: Path | None) -> tuple[Config, Catalog, ModelsHome]:
-    from edge_agent.app.places import find_places
+def _opened(
+    config_file: Path | None, catalog_path: Path | None, typed: str, *, changes: bool = False
+) -> tuple[Config, Catalog, ModelsHome]:
+    """Read configuration and catalogue; from there on root is the owner of the models directory."""
+    from edge_agent.app.models_home import find_models
     from edge_agent.models.catalog import load_catalog
-    from edge_agent.models.layout import ModelsHome
+    from edge_agent.models.identity import become_owner
 
-    config = load(config_file)
-    return config, load_catalog(catalog_path), ModelsHome(find_places(config.directories).models)
+    config, catalog = load(config_file), load_catalog(catalog_path)
+    home = find_models(config, typed, changes=changes)
+    become_owner(home.root)
+    return config, catalog, home
 
 
 def _wanted(catalog: Catalog, names: Sequence[str], language: str) -> list[CatalogModel]:
     """Return the models that are meant, each once, without those that come with a package."""
     from edge_agent.app.model_choice import board_memory_mib
+    from edge_agent.models.errors import NothingRecommendedError
 
     if names:
         chosen = list(dict.fromkeys(catalog.find(name) for name in names))
     else:
         chosen = list(catalog.recommended(language, board_memory_mib()))
+        if not chosen:
+            raise NothingRecommendedError(language, catalog.languages)
         if not any(model.kind in {"vosk", "piper"} for model in chosen):
-            click.echo(f'the catalogue has nothing for language "{language}" and this board\'s memory', err=True)
+            nothing = f'the catalogue has no hearing and no voice for language "{language}" and this board\'s memory'
+            click.echo(nothing, err=True)
     for model in chosen:
         if model.comes_with is not None:
             click.echo(f"{model.id} need no download: they come with the Python package {model.comes_with}", err=True)
     return [model for model in chosen if model.files]
 
 
-def _installed(catalog: Catalog, home: ModelsHome, found: Sequence[Installed], name: str) -> Installed:
-    """Return a model that is here by its name.
+def _installed(
+    catalog: Catalog, home: ModelsHome, found: Sequence[Installed], name: str, *, is_missed: bool = True
+) -> Installed:
+    """Return a model that is here by its name; `is_missed`: say how it is had where it is not.
 
     Raises:
         NotInstalledError: It is in the catalogue, but not here.
+        PackagedModelError: It comes with a Python package.
         UnknownModelError: It is neither.
     """
-    from edge_agent.models.errors import NotInstalledError
+    from edge_agent.models.errors import NotInstalledError, PackagedModelError
 
     for entry in found:
         if entry.name.lower() == name.lower():
             return entry
-    raise NotInstalledError(catalog.find(name).id, home.root)
+    model = catalog.find(name)
+    if model.comes_with is not None:
+        raise PackagedModelError(model.id, model.comes_with)
+    raise NotInstalledError(model.id, home.root, is_missed=is_missed)
 
 
 def _half_here(catalog: Catalog, home: ModelsHome, found: Sequence[Installed], name: str) -> CatalogModel | None:
@@ -254,6 +274,7 @@ async def _pull_one(model: CatalogModel, home: ModelsHome, manner: Manner, progr
 
 
 def _verified(entry: Installed, home: ModelsHome, *, as_json: bool) -> dict[str, Any]:
+    from edge_agent.models.identity import as_typed
     from edge_agent.models.inventory import Verdict, verify_steps
     from edge_agent.models.proving import find_fault, is_tried
 
@@ -274,7 +295,8 @@ def _verified(entry: Installed, home: ModelsHome, *, as_json: bool) -> dict[str,
         checked = {"published": "as published", "pinned": "as first downloaded", "": "no checksum is known"}
         how = "works" if result["tried"] else "its engine is not installed: only its files were looked at"
         known = entry.model is not None
-        remedy = f"; edge-agent models pull {entry.name} puts it right" if known else "; copy it again"
+        pull_again = as_typed(home.root, f"models pull {entry.name}")
+        remedy = f"; {pull_again} puts it right" if known else "; copy it again"
         click.echo(
             f"✗ {entry.name}: {fault}{remedy}" if fault else f"✓ {entry.name}: {checked[verdict.checked]}; {how}"
         )

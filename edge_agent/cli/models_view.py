@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from edge_agent.models.pulling import Pulled
 
 _MIB = 1 << 20
-_MOST_LANGUAGES = 5
+_GIB_FROM_MIB = 1000
+_MOST_LANGUAGES = 3
 _TITLES = {"vosk": "Hearing (Vosk)", "piper": "Speaking (Piper)", "llm": "Answering (GGUF)", "wake": "Waking up"}
 _STEPS = {"download": "loading", "check": "checking", "unpack": "unpacking", "prove": "trying"}
 
@@ -98,9 +99,16 @@ def print_models(found: Mapping[str, Any], console: Console | None = None) -> No
         rows = [model for model in found["models"] if model["kind"] == kind]
         if not rows:
             continue
-        table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("")
-        table.add_column("Name", no_wrap=True)
+        # Narrow: the longest name, and all else of it, are to fit into 80 columns.
+        table = Table(
+            title=title,
+            title_style="bold",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        table.add_column("   Name", no_wrap=True)
         table.add_column("Languages", overflow="fold")
         table.add_column("Size", justify="right")
         table.add_column("Memory", justify="right")
@@ -108,17 +116,19 @@ def print_models(found: Mapping[str, Any], console: Console | None = None) -> No
         for model in rows:
             table.add_row(*_cells(model))
         console.print(table)
+        console.print()
     for model in found["models"]:
         if model.get("kept_bytes"):
             kept = f"{model['name']}: {model['kept_bytes'] / _MIB:.1f} MiB of a pull that has not ended"
             console.print(Text(f"{kept}; pull it again to go on, or remove it"), soft_wrap=True)
+    board = f'{found["memory_mib"]} MiB of memory and language "{found["language"]}"'
+    if any(model.get("recommended") for model in found["models"]):
+        marks = f"✓ here   ● used   ★ recommended for {board}   ~ estimated"
+    else:
+        marks = f"✓ here   ● used   ~ estimated; nothing is recommended for {board}"
     free = "" if found["free_bytes"] is None else f", {found['free_bytes'] / _MIB:.0f} MiB free"
     console.print(
-        Text(
-            f"✓ here   ● used   ★ recommended for {found['memory_mib']} MiB of memory and language "
-            f'"{found["language"]}"   ~ estimated\n{found["directory"]}{free}',
-            "dim",
-        ),
+        Text(f"{marks}\n{found['directory']}{free}", "dim"),
         soft_wrap=True,
     )
 
@@ -215,18 +225,22 @@ def pull_progress(*, quiet: bool) -> Iterator[PullProgress]:
 def _cells(model: Mapping[str, Any]) -> list[Text | str]:
     mark = Text("●" if model["used"] else "✓" if model["installed"] else " ", "green")
     mark.append("★" if model.get("recommended") else " ", "yellow")
+    name = Text.assemble(mark, " ", model["name"])
     if not model["in_catalog"]:
-        return [mark, model["name"], "", "", "", Text("your own", "dim")]
-    memory = "" if model["memory_mib"] is None else f"{model['memory_mib']} MiB"
+        return [name, "", "", "", Text("your own", "dim")]
+    memory = "" if model["memory_mib"] is None else _mebibytes(model["memory_mib"])
     languages = model["languages"]
     return [
-        mark,
-        model["name"],
-        " ".join(languages) if len(languages) <= _MOST_LANGUAGES else f"{' '.join(languages[:3])} …",
-        f"{model['size_bytes'] / _MIB:.0f} MiB" if model["size_bytes"] else "none",
+        name,
+        " ".join(languages) if len(languages) <= _MOST_LANGUAGES else f"{' '.join(languages[:2])} …",
+        _mebibytes(model["size_bytes"] / _MIB) if model["size_bytes"] else "none",
         f"~{memory}" if model["memory_from"] == "estimated" else memory,
         model["licence"].partition(" (")[0],
     ]
+
+
+def _mebibytes(size_mib: float) -> str:
+    return f"{size_mib / 1024:.1f} GiB" if size_mib >= _GIB_FROM_MIB else f"{size_mib:.0f} MiB"
 
 
 def _is_here(model: CatalogModel, here: Mapping[str, Path]) -> bool:

@@ -65,7 +65,7 @@ class TerminalPerson:
         columns = [_column(dbfs) for dbfs in (level.rms_dbfs, level.peak_dbfs)]
         bar = "".join("#" if at < columns[0] else "|" if at == columns[1] - 1 else "." for at in range(_METER))
         note = "too loud" if level.peak_dbfs > _CLIPS_DBFS else ""
-        click.echo(f"\r  [{bar}] {max(_FLOOR_DBFS, level.peak_dbfs):4.0f} dB {note:<9}", nl=False)
+        click.echo(f"\r  [{bar}] {round(max(_FLOOR_DBFS, level.peak_dbfs)):4d} dB {note:<9}", nl=False)
 
 
 def _column(dbfs: float) -> int:

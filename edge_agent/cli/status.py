@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_agent.cli.options import json_option
+from edge_agent.cli.options import WholeNumber, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ _BETWEEN_S = 0.05
 @click.command()
 @click.option(
     "--turns",
-    type=click.IntRange(1, _MOST_TURNS),
+    type=WholeNumber(1, _MOST_TURNS),
     is_flag=False,
     flag_value=_TURNS,
     metavar="[N]",

@@ -48,6 +48,7 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from edge_agent.app.live import serve
     from edge_agent.config.load import read_own
+    from edge_agent.errors import ConfigError
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
 
@@ -63,7 +64,10 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
 
     level = _log_level(config.log_level, quiet=quiet)
     with logging_to(sys.stderr, level) as logs, _service_view(as_json=as_json) as view:
-        loop.run(serve(own, view, logs, set_log_level, lambda: read_own(config_file)))
+        try:
+            loop.run(serve(own, view, logs, set_log_level, lambda: read_own(config_file)))
+        except ConfigError as error:
+            raise own.traced(error) from error
     return 0
 
 

@@ -60,6 +60,17 @@ class OwnConfig:
             raise ConfigError(once_per_key(problems))
         return config
 
+    def traced(self, error: ConfigError) -> ConfigError:
+        """Return `error` with what set each key, where a part of the agent knew of no more than the configuration."""
+        return ConfigError(
+            [
+                replace(problem, source=source_of(tuple(problem.key.split(".")), self.file, self.sources))
+                if problem.source == "configuration"
+                else problem
+                for problem in error.problems
+            ]
+        )
+
     def wrong_values(self, layer: RemoteLayer) -> list[ConfigProblem]:
         """Return which values of one layer are wrong whatever the other layers hold."""
         _, problems = self._validated(*self._merged([layer]))

@@ -11,5 +11,6 @@ if TYPE_CHECKING:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return '; did you mean "x"?' for the nearest known name, or an empty string where none is near."""
-    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    spelled = {entry.lower(): entry for entry in known}
+    near = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.6)
+    return f'; did you mean "{spelled[near[0]]}"?' if near else ""

@@ -63,6 +63,11 @@ class PlaybackBuffer:
         return len(self._queued) / SAMPLE_BYTES / self.rate_hz
 
     @property
+    def taken_s(self) -> float:
+        """Seconds that the device has taken."""
+        return self._taken / self.rate_hz
+
+    @property
     def ends_at(self) -> float:
         """When the last sample that the device took is over."""
         return self._ends_at

@@ -68,7 +68,23 @@ class _Library:
         self.lock = threading.RLock()
         self.open_streams = 0
         self.cards: tuple[SoundCard, ...] | None = None
+        self.call: int | None = None
+        self._calls = 0
+        self._depth = 0
         self._started = False
+
+    def enter(self) -> None:
+        """A call begins; with the lock held."""
+        self._depth += 1
+        if self._depth == 1:
+            self._calls += 1
+            self.call = self._calls
+
+    def leave(self) -> None:
+        """It has returned."""
+        self._depth -= 1
+        if not self._depth:
+            self.call = None
 
     def module(self) -> Any:  # noqa: ANN401 - sounddevice has no types
         """Return sounddevice, with PortAudio initialised.
@@ -252,6 +268,14 @@ def refresh_devices() -> bool:
     return _library.restart()
 
 
+def call_in_progress() -> int | None:
+    """Return the number of the call that holds PortAudio now; None where none does.
+
+    One that stays the same for minutes hangs for good: no later call gets its turn in this process.
+    """
+    return _library.call
+
+
 def devices_changed() -> bool:
     """Whether a sound card has come or gone since devices were looked for. Blocking, in memory alone."""
     return _library.cards is not None and _library.cards != read_cards()
@@ -273,8 +297,10 @@ def _exclusively() -> Iterator[None]:
     """Hold PortAudio alone, and keep its noise off stderr."""
     if not _library.lock.acquire(timeout=_TURN_S):
         raise DeviceError(SOUND_SYSTEM, f"the sound system does not answer for {_TURN_S:.0f} s")
+    _library.enter()
     try:
         with hushed():
             yield
     finally:
+        _library.leave()
         _library.lock.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -13,11 +14,14 @@ from edge_agent.devices.stream_thread import StreamThread
 from edge_agent.errors import DeviceError, StalledDeviceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from edge_agent.audio import AudioChunk
     from edge_agent.devices.output import Output
     from edge_agent.devices.resampling import StreamResampler
+
+_log = logging.getLogger(__name__)
 
 _PENDING_S = 2.0
 """What is queued at most."""
@@ -28,6 +32,8 @@ _IDLE_S = 2.0
 device is free for others, and for `refresh_devices`, meanwhile. Opening it again takes 10 to 20 ms (measured, ALSA)."""
 _STALLED_S = 2.0
 """A device that takes nothing for so long is lost: PortAudio does not always notice."""
+_LOOK_S = 1.0
+"""How often it is looked whether the device takes what is queued, whoever waits for that."""
 
 
 class Speaker:
@@ -37,10 +43,21 @@ class Speaker:
         device: Number, stable name or part of the name of the device; empty for the system's default.
         volume: Per cent, 0 to 100.
         muted: Play, but as silence.
+        on_lost: Is told why, once, where the device is lost with something to play and nobody waiting for it, as
+            behind a short tone. What was pending is dropped, the device is closed, and the speaker is of no more use.
     """
 
-    def __init__(self, device: str, *, volume: int = 100, muted: bool = False) -> None:
+    def __init__(
+        self,
+        device: str,
+        *,
+        volume: int = 100,
+        muted: bool = False,
+        on_lost: Callable[[DeviceError], None] = lambda _: None,
+    ) -> None:
         self._wanted = device
+        self._on_lost = on_lost
+        self._failure: DeviceError | None = None
         self._name = device or "speaker"
         self._volume = volume
         self._muted = muted
@@ -54,6 +71,7 @@ class Speaker:
         self._played_before_s = 0.0
         self._flushes = 0
         self._is_held = False
+        self._is_shut = False
         self.underruns = 0
 
     @property
@@ -81,7 +99,7 @@ class Speaker:
     @property
     def is_open(self) -> bool:
         """Whether the device is held at this moment: while there is something to play, and two seconds longer."""
-        return self._output is not None
+        return self._output is not None and self._failure is None
 
     async def __aenter__(self) -> Self:
         """Open the device.
@@ -91,6 +109,7 @@ class Speaker:
             DeviceError: It is absent or refuses.
         """
         self._thread = StreamThread("speaker")
+        self._is_shut = False
         try:
             await self._opened()
         except BaseException:  # also cancelled while the device opens: what opens then is closed behind it
@@ -141,6 +160,8 @@ class Speaker:
         Raises:
             DeviceError: The device is lost, or does not advance.
         """
+        if self._failure is not None:
+            raise self._failure
         flushes, output = self._flushes, self._output
         if output is None:
             return
@@ -200,6 +221,8 @@ class Speaker:
     async def _opened(self) -> Output:
         """Return the stream, opened where it is not; one that was lost while it had nothing to play is opened again."""
         async with self._switching:
+            if self._failure is not None:
+                raise self._failure
             output = self._output
             if output is not None and output.is_lost and not output.buffer.queued_s:
                 await self._close()
@@ -234,22 +257,50 @@ class Speaker:
             close_stream(output.stream)
 
     async def _rest_loop(self) -> None:
-        """Close the stream when it has had nothing to play for a while."""
-        while True:
-            await self._is_open.wait()
-            output = self._output
-            if output is not None:
-                busy_until = time.monotonic() if output.buffer.queued_s else output.buffer.ends_at
-                left_s = busy_until + _IDLE_S - time.monotonic()
-                if left_s > 0:
-                    await asyncio.sleep(left_s)
+        """Close the stream when it has had nothing to play for a while, and when it is lost."""
+        try:
+            while True:
+                await self._is_open.wait()
+                output = self._output
+                if output is not None and not await self._is_at_rest(output):
                     continue
-                async with self._switching:
-                    if not output.buffer.queued_s:
-                        await self._close()
-                    else:
-                        continue
-            self._is_open.clear()
+                self._is_open.clear()
+        except DeviceError as error:
+            await self._lose(error)
+
+    async def _is_at_rest(self, output: Output) -> bool:
+        """Wait for a while; return whether the stream was closed then.
+
+        Raises:
+            DeviceError: The device is lost, or does not advance, or does not close.
+        """
+        if output.buffer.queued_s:
+            await self._advance(output)
+            await asyncio.sleep(_LOOK_S)
+            return False
+        left_s = output.buffer.ends_at + _IDLE_S - time.monotonic()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+            return False
+        async with self._switching:
+            if output.buffer.queued_s:
+                return False
+            await self._close()
+            return True
+
+    async def _lose(self, error: DeviceError) -> None:
+        """Give the device up: what is pending is dropped, so that nothing waits for what will never be played."""
+        self._failure = error
+        self._resampler = None
+        if self._output is not None:
+            self._output.buffer.clear()
+        self._wake()
+        self._on_lost(error)
+        try:
+            async with self._switching:
+                await self._close()
+        except DeviceError as refusal:
+            _log.debug("a lost speaker was not closed: %s", refusal)
 
     async def _shut(self) -> None:
         thread, resting = self._thread, self._resting
@@ -262,6 +313,7 @@ class Speaker:
         finally:
             self.flush()
             self._thread = self._resting = None
+            self._is_shut = True
             await thread.close(self._close_on_thread, self._name)
 
     def _append(self, output: Output, pcm: bytes, rate_hz: int) -> None:
@@ -283,7 +335,8 @@ class Speaker:
 
     async def _advance(self, output: Output) -> None:
         """Wait until the device takes something, or a flush, a hold or its end."""
-        if not await self._wait(output, None if self._is_held else _STALLED_S):
+        taken_s = output.buffer.taken_s
+        if not await self._wait(output, None if self._is_held else _STALLED_S) and output.buffer.taken_s == taken_s:
             raise StalledDeviceError(output.name, _STALLED_S, "takes no sound")
 
     async def _wait(self, output: Output, seconds: float | None) -> bool:
@@ -295,6 +348,8 @@ class Speaker:
                     await moved.wait()
             except TimeoutError:
                 return False
+        if self._failure is not None:
+            raise self._failure
         if output.is_lost:
             raise DeviceError(output.name, "was lost; is it still connected?")
         return True
@@ -309,5 +364,7 @@ class Speaker:
 
     def _on_thread(self) -> StreamThread:
         if self._thread is None:
+            if self._is_shut:  # by somebody who shares it, and found it lost
+                raise DeviceError(self._name, "was closed")
             raise RuntimeError("a speaker is used inside its context")
         return self._thread

@@ -47,8 +47,9 @@ class ProbeStop:
 
 
 def probe(module: str, model: Path, stop: ProbeStop | None = None) -> str | None:
-    """Run `python -m module model` and return what is wrong with the model, None where nothing is.
+    """Run `python -P -m module model` and return what is wrong with the model, None where nothing is.
 
+    Nothing is imported from the current directory (-P), which anybody may have written.
     Blocks until the child has ended; it is killed after a time that grows with the model's size, and by `stop`.
     """
     fingerprint = _fingerprint(model)
@@ -57,7 +58,7 @@ def probe(module: str, model: Path, stop: ProbeStop | None = None) -> str | None
         return None
     timeout_s = _BASE_TIMEOUT_S + _size_bytes(fingerprint) / _SLOWEST_BYTES_PER_S
     try:
-        outcome = _run([sys.executable, "-m", module, str(model)], timeout_s, stop or ProbeStop())
+        outcome = _run([sys.executable, "-P", "-m", module, str(model)], timeout_s, stop or ProbeStop())
     except subprocess.TimeoutExpired:
         return f"did not load within {timeout_s:.0f} s"
     reason = _verdict(outcome)

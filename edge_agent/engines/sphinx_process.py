@@ -47,7 +47,7 @@ class SphinxProcess:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "edge_agent.engines.sphinx_worker"],
+                [sys.executable, "-P", "-m", "edge_agent.engines.sphinx_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

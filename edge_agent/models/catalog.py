@@ -124,6 +124,12 @@ class Catalog(Section):
                 return model
         raise UnknownModelError(name, [model.id for model in self.models])
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that something hears or speaks."""
+        spoken = (model.languages for model in self.models if model.kind in {"vosk", "piper"})
+        return tuple(sorted({language for languages in spoken for language in languages}))
+
     def recommended(self, language: str, memory_mib: int) -> tuple[CatalogModel, ...]:
         """Return what suits a board with that memory: of each kind the most demanding one that it is made for."""
         chosen: list[CatalogModel] = []

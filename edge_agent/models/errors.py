@@ -4,6 +4,8 @@ BadInputError
 ├── CatalogError        the catalogue can't be read, one line for each wrong key
 ├── UnknownModelError   no model goes by that name
 ├── NotInstalledError   it is in the catalogue, and not here
+├── PackagedModelError  it comes with a Python package, and is looked after by pip
+├── NothingRecommendedError  the catalogue has nothing that suits language and board
 └── ModelInUseError     the configuration names it
 FaultError
 ├── DownloadError       no source gave the file
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.config.suggest import suggest
 from edge_agent.errors import BadInputError, BusyError, ConfigError, FaultError
+from edge_agent.models.identity import as_typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,19 +39,44 @@ class UnknownModelError(BadInputError):
     """The catalogue has no model of that name."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        near = suggest(name, {entry.lower(): entry for entry in known})
+        near = suggest(name, known)
         super().__init__(f"{name!r} is not in the catalogue{near} (see `edge-agent models list`)")
         self.name = name
         self.known = tuple(known)
 
 
 class NotInstalledError(BadInputError):
-    """A model of the catalogue is not here."""
+    """A model of the catalogue is not here; `is_missed`: it is wanted, and was not to be removed."""
 
-    def __init__(self, name: str, directory: Path) -> None:
-        super().__init__(f"{name} is not in {directory}; get it with `edge-agent models pull {name}`")
+    def __init__(self, name: str, directory: Path, *, is_missed: bool = True) -> None:
+        pull = as_typed(directory, f"models pull {name}")
+        remedy = f"get it with `{pull}`" if is_missed else "there is nothing to remove"
+        super().__init__(f"{name} is not in {directory}; {remedy}")
         self.name = name
         self.directory = directory
+
+
+class PackagedModelError(BadInputError):
+    """A model is no file of the models directory: it comes with a Python package."""
+
+    def __init__(self, name: str, package: str) -> None:
+        super().__init__(
+            f"{name} come with the Python package {package}: there is nothing to verify or remove, and no path to set"
+        )
+        self.name = name
+        self.package = package
+
+
+class NothingRecommendedError(BadInputError):
+    """The catalogue has nothing for a language and this board's memory."""
+
+    def __init__(self, language: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f'the catalogue has nothing for language "{language}" and this board\'s memory; it has models for '
+            f"{', '.join(known)}; your own: docs/models.md"
+        )
+        self.language = language
+        self.known = tuple(known)
 
 
 class ModelInUseError(BadInputError):

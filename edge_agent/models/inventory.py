@@ -96,7 +96,7 @@ def verify_steps(found: Installed, home: ModelsHome, verdict: Verdict) -> Genera
     Raises:
         PlaceError: The pins can't be read.
     """
-    expected = _expected(found, Pins(home).read(), verdict)
+    expected = expected_sums(found, Pins(home).read(), verdict)
     for path, sha256 in expected.items():
         digests = Digests()
         try:
@@ -109,8 +109,8 @@ def verify_steps(found: Installed, home: ModelsHome, verdict: Verdict) -> Genera
             return
 
 
-def _expected(found: Installed, pins: Mapping[str, Pin], verdict: Verdict) -> dict[Path, str]:
-    """Return what each file's checksum should be, as far as that is known."""
+def expected_sums(found: Installed, pins: Mapping[str, Pin], verdict: Verdict) -> dict[Path, str]:
+    """Return what each file's SHA-256 should be, as far as that is known; `verdict` is told from where."""
     directory = found.path if found.path.is_dir() else found.path.parent
     contents = read_contents(directory) if (directory / CONTENTS).is_file() else None
     files = () if found.model is None else found.model.files

@@ -7,7 +7,7 @@
     .pull/<id>/               what is on its way: parts, what is unpacked and not yet proved
     .pull/<id>.lock
 
-Everything here blocks.
+Everything here blocks, and is done as the directory's owner (`identity`), never as root in somebody else's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.models.errors import ModelBusyError, PlaceError
+from edge_agent.models.identity import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,12 +81,9 @@ class ModelsHome:
         path = self.root / ".pull" / f"{name}.lock"
         with place_errors(path):
             make_directory(path.parent)
-            if path.parent.is_symlink():
-                raise PlaceError(path.parent, "is a link; what root would do there, somebody else could have chosen")
             while True:
                 opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
                 try:
-                    give_away(opened, path.parent)
                     fcntl.flock(opened, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
                 except BlockingIOError:
                     os.close(opened)
@@ -111,15 +109,15 @@ def place_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = Path(error.filename) if isinstance(error.filename, str) else path
-        remedy = "; run it as the user whose directory it is, or with sudo" if error.errno in _FORBIDDEN else ""
-        raise PlaceError(where, f"{error.strerror or error}{remedy}") from error
+        remedy = f" for {user_name()}; run it with sudo, or give that user the directory"
+        raise PlaceError(where, f"{error.strerror or error}{remedy if error.errno in _FORBIDDEN else ''}") from error
 
 
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and what it lies in; what root makes belongs to the owner of what it is made in."""
+    """Make a directory and what it lies in."""
     missing: list[Path] = []
     while not path.is_dir():
         missing.append(path)
@@ -129,7 +127,6 @@ def make_directory(path: Path) -> None:
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.fchmod(opened, _DIRECTORY_MODE)
-            give_away(opened, directory.parent)
         finally:
             os.close(opened)
         sync(directory.parent)
@@ -140,15 +137,7 @@ def open_new(path: Path, *, keeps: bool = False) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     opened = os.open(path, flags if keeps else flags | os.O_TRUNC, _FILE_MODE)
     os.fchmod(opened, _FILE_MODE)
-    give_away(opened, path.parent)
     return opened
-
-
-def give_away(opened: int, directory: Path) -> None:
-    """Give what root has made to the owner of the directory: the service must not be locked out of its files."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        os.fchown(opened, owner.st_uid, owner.st_gid)
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -69,6 +69,8 @@ def _look_at_voice(path: Path) -> str | None:
     try:
         with beside.open("rb") as file:
             settings = json.loads(file.read(_MOST_SETTINGS_BYTES))
+    except OSError as error:
+        return f"{beside.name}, which belongs beside it, can't be read: {error.strerror}"
     except (ValueError, RecursionError) as error:
         return f"{beside.name} is not valid JSON ({type(error).__name__})"
     if not isinstance(settings, dict) or not isinstance(settings.get("phoneme_id_map"), dict):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from edge_agent.engines.probe import ProbeStop
 from edge_agent.models.errors import ArchiveError, PlaceError, ProofError, RoomError
 from edge_agent.models.fetching import Fetcher, Terms, Wanted
-from edge_agent.models.inventory import is_untouched
+from edge_agent.models.inventory import Installed, Verdict, expected_sums, is_untouched
 from edge_agent.models.layout import ModelsHome, make_directory, place_errors, put_in_place, remove, sync
 from edge_agent.models.pins import Contained, Contents, Pin, Pins, utc_now
 from edge_agent.models.proving import find_fault, is_tried
@@ -57,11 +57,13 @@ class Manner:
         mirrors: Are asked before the catalogue's own addresses, in this order.
         directory: Where the files are taken from instead of any server.
         repin: Take another file than the one that was pinned.
+        is_thorough: Compare checksums of what is here already; else sizes and times have to do.
     """
 
     mirrors: tuple[str, ...] = ()
     directory: Path | None = None
     repin: bool = False
+    is_thorough: bool = True
     terms: Terms = field(default_factory=Terms)
     progress: Progress = _tell_nobody
 
@@ -156,7 +158,7 @@ class _Pull:
         """Tell whether there is nothing to do; what somebody has put there by hand is compared first."""
         model, home = self._model, self._home
         if await self._run(partial(is_untouched, model, home, pins)):
-            return True
+            return not self._manner.is_thorough or await self._is_whole(pins)
         place = await self._run(partial(home.find, model))
         if place is None or model.kind == "vosk" or any(file.sha256 is None for file in model.files):
             return False
@@ -165,6 +167,20 @@ class _Pull:
             if await self._run(partial(_size_of, path)) != file.size_bytes:
                 return False
             if (await self._fetcher.digest(path, file.name)).sha256 != file.sha256:
+                return False
+        return True
+
+    async def _is_whole(self, pins: Mapping[str, Pin]) -> bool:
+        """Compare what was put in place with its checksums: a worn card changes bytes, and neither size nor time."""
+        model, target = self._model, self._home.target(self._model)
+        place = target / f"{model.id}.onnx" if model.kind == "piper" else target
+        found = Installed(model.id, model.kind, place, model)
+        for path, sha256 in (await self._run(partial(expected_sums, found, pins, Verdict()))).items():
+            try:
+                digests = await self._fetcher.digest(path, path.name)
+            except PlaceError:
+                return False  # what can't be read is fetched anew
+            if digests.sha256 != sha256:
                 return False
         return True
 

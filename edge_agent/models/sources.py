@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from edge_agent.errors import BadInputError, FaultError
+from edge_agent.models.identity import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +72,8 @@ class FileSource:
                 status = path.stat()
             except FileNotFoundError:
                 continue
+            except PermissionError as error:
+                raise SourceError(self, _unreadable()) from error
             except OSError as error:
                 raise SourceError(self, f"can't be read: {error.strerror}") from error
             if not stat.S_ISREG(status.st_mode):
@@ -91,6 +94,8 @@ class FileSource:
                 return os.pread(opened, most_bytes, offset)
             finally:
                 os.close(opened)
+        except PermissionError as error:
+            raise SourceError(self, _unreadable()) from error
         except OSError as error:
             raise SourceError(self, f"can't be read: {error.strerror}") from error
 
@@ -130,8 +135,15 @@ def directory_from(address: str) -> Path:
         raise SourceAddressError(address, "is not a directory; for an address use --mirror")
     else:
         path = Path(address).expanduser()
-    if not path.is_dir():
-        raise SourceAddressError(address, "no such directory")
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            raise SourceAddressError(address, "is not a directory")
+    except PermissionError:
+        raise SourceAddressError(address, _unreadable()) from None
+    except OSError:
+        raise SourceAddressError(address, "no such directory") from None
+    if not os.access(path, os.X_OK):
+        raise SourceAddressError(address, _unreadable())
     return path
 
 
@@ -148,6 +160,10 @@ def check_mirror(address: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SourceAddressError(address, "is not an http, https or file address")
     return address
+
+
+def _unreadable() -> str:
+    return f"can't be read by {user_name()}, as whom models are pulled; let everybody read it (chmod a+rX)"
 
 
 def _mirrored(mirror: str, path: str, name: str) -> FileSource | WebSource:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1 << 20
 _END_SIGNATURE = b"PK\x05\x06"
+_LOCATOR_SIGNATURE = b"PK\x06\x07"
+_LOCATOR_BYTES = 20
+"""Of a zip64 archive; right before the end."""
 _END = struct.Struct("<4s4H2LH")
 _LONGEST_COMMENT = 0xFFFF
 _ENCRYPTED = 1
@@ -122,6 +125,9 @@ def _check_end(opened: int, name: str, bounds: Bounds) -> None:
     at = tail.rfind(_END_SIGNATURE)
     if at < 0 or at + _END.size > len(tail):
         raise ArchiveError(name, "it is no zip archive, or its end is missing")
+    before = size - tail_bytes + at - _LOCATOR_BYTES
+    if before >= 0 and os.pread(opened, len(_LOCATOR_SIGNATURE), before) == _LOCATOR_SIGNATURE:
+        raise ArchiveError(name, "it is a zip64 archive, for more than any model has")  # has a second, unbounded length
     *_, listing_bytes, _offset, _comment = _END.unpack_from(tail, at)
     if listing_bytes > bounds.listing_bytes:
         raise ArchiveError(name, f"its table of contents is longer than {bounds.listing_bytes} bytes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_password(path: Path) -> str:
             if not stat.S_ISREG(status.st_mode):
                 raise _refuse(key, "is not a regular file", str(path))
             if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise _refuse(key, "others may read it; run: chmod 600 on it", str(path))
+                raise _refuse(key, f"others may read it; run: chmod 600 {shlex.quote(str(path))}", str(path))
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise _refuse(key, f"can't be read: {error.strerror}; correct the path", str(path)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import ssl
 import stat
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def _check_readable(key: str, path: Path, *, is_private: bool = False) -> None:
     if not stat.S_ISREG(mode):
         raise _refuse(key, "is not a regular file", path)
     if is_private and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise _refuse(key, "others may read it; run: chmod 600 on it", path)
+        raise _refuse(key, f"others may read it; run: chmod 600 {shlex.quote(str(path))}", path)
 
 
 def _refuse(key: str, message: str, path: Path) -> ConfigError:

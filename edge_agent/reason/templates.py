@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_agent.errors import IntentsFileError
+from edge_agent.errors import ConfigError, ConfigProblem, IntentsFileError
 from edge_agent.reason.intents_merge import Merger
 from edge_agent.reason.intents_source import SourceFile
 from edge_agent.reason.responses import RESPONSE_SLOTS
@@ -63,6 +63,7 @@ def load_intents(
 
     Raises:
         IntentsFileError: A file is missing or wrong; the message names the line, the key and the remedy.
+        ConfigError: The shipped intents are wanted, and there are none in that language.
     """
     merger = Merger(language, outputs)
     shipped = _read_shipped(language, needed=builtin)
@@ -85,11 +86,11 @@ def _shipped() -> resources.abc.Traversable:
 def _read_shipped(language: str, *, needed: bool) -> SourceFile:
     if language not in languages():
         if needed:
-            raise IntentsFileError(
-                Path(f"{language}.yaml"),
-                f"no built-in intents in {language!r}; there are: {', '.join(languages())}. "
-                "Choose one of them as `language`, or set intents.builtin = false and name your own in intents.paths",
+            message = (
+                f"no intents in {language!r} come with edge_agent, only in {', '.join(languages())}; choose one of "
+                "those, or set intents.builtin = false (your own go into intents.paths)"
             )
+            raise ConfigError([ConfigProblem("language", message, "configuration")])
         language = _FALLBACK_LANGUAGE
     entry = _shipped() / f"{language}.yaml"
     return SourceFile.check(Path(f"built-in {entry.name}"), parse_yaml(entry.read_text(encoding="utf-8")))

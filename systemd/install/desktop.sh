@@ -19,15 +19,15 @@ desktop_user_now() { # whose sound server it is at present; nothing where it is 
   sed -n "s|^d $sound_directory [0-9]* \([^ ]*\) .*|\1|p" "$tmpfiles" 2>/dev/null || true
 }
 
-write_if_changed() { # FILE; the content comes from standard input; sets `must_restart`
-  local content
+write_if_changed() { # FILE [USER]: as that user, else as root; the content comes from standard input; sets `must_restart`
+  local content as=()
   content=$(cat)
-  if [[ -e $1 && $(cat "$1") == "$content" ]]; then return 0; fi
+  if [[ -n ${2:-} ]]; then as=(as_user "$2"); fi
+  if [[ -f $1 && $("${as[@]}" cat "$1" 2>/dev/null) == "$content" ]]; then return 0; fi
   if would "write $1"; then return 0; fi
-  mkdir -p "$(dirname "$1")"
-  printf '%s\n' "$content" >"$1.new"
-  chmod 0644 "$1.new"
-  mv "$1.new" "$1"
+  # shellcheck disable=SC2016 # for the inner shell to expand
+  "${as[@]}" /bin/sh -c 'umask 022 && mkdir -p "${1%/*}" && rm -f "$1.new" && cat >"$1.new" && chmod 0644 "$1.new" && mv -T "$1.new" "$1"' \
+    sh "$1" <<<"$content" 2>>"$log" || fail "${2:-root} could not write $1." "Log: $log"
   must_restart=true
   say "$1"
 }
@@ -41,20 +41,19 @@ set_up_desktop_audio() { # USER
   if $starts && ! $dry_run; then systemd-tmpfiles --create "$tmpfiles" >>"$log" 2>&1 || say "$sound_directory comes with the next boot"; fi
   snippet=$(pipewire_snippet "$1")
   # The list replaces the default one, so the user's own socket is in it, too.
-  write_if_changed "$snippet" <<END
+  write_if_changed "$snippet" "$1" <<END
 # Written by install.sh --desktop-audio: a socket for edge-agent.service.
 pulse.properties = {
     server.address = [ "unix:native" "unix:$sound_directory/pulse" ]
 }
 END
-  give_to_user "$1" "$snippet"
   write_if_changed "$pulse_snippet" <<END
 # Written by install.sh --desktop-audio: a socket for edge-agent.service. Other users' servers can't open it, and go on.
 .nofail
 load-module module-native-protocol-unix auth-group=$account socket=$sound_directory/pulse
 .fail
 END
-  write_if_changed "$asound" <<END
+  write_if_changed "$asound" "$account" <<END
 # Written by install.sh --desktop-audio: the default of ALSA is the desktop's sound server.
 pcm.!default { type pulse server "unix:$sound_directory/pulse" hint { show on description "default" } }
 ctl.!default { type pulse server "unix:$sound_directory/pulse" }
@@ -66,16 +65,6 @@ Environment=PULSE_SERVER=unix:$sound_directory/pulse
 END
   restart_sound_server "$1"
   finish "$1's sound server"
-}
-
-give_to_user() { # USER FILE: with the directories that had to be made for it
-  local path=$2 home
-  home=$dest$(getent passwd "$1" | cut -d: -f6)
-  if $dry_run || ((EUID != 0)); then return 0; fi
-  while [[ $path == "$home"/* ]]; do
-    chown "$1:" "$path"
-    path=$(dirname "$path")
-  done
 }
 
 restart_sound_server() { # USER: it reads its files at its start
@@ -93,9 +82,9 @@ remove_desktop_audio() {
   local user
   user=$(desktop_user_now)
   if [[ -z $user ]]; then return 0; fi
-  remove_path "$(pipewire_snippet "$user")"
+  if getent passwd "$user" >/dev/null; then remove_path "$(pipewire_snippet "$user")" "$user"; fi
   remove_path "$pulse_snippet"
-  remove_path "$asound"
+  remove_path "$asound" "$account"
   remove_path "$desktop_drop_in"
   remove_path "$tmpfiles"
   remove_path "$dest$sound_directory"

@@ -9,7 +9,20 @@ own() { # OWNER MODE PATH: a fake root in a test belongs to whoever runs the tes
   chmod "$2" "$3"
 }
 
-directory() { # OWNER MODE PATH: made where it is missing; owner and mode are mended in any case
+# Below the service's state, and in a desktop user's home, any name may be a link that its owner made, to /etc for one.
+# Root changes nothing there: its owner does, who could have done the same without us.
+as_user() { # USER COMMAND...
+  if is_root; then runuser -u "$1" -- "${@:2}"; else "${@:2}"; fi
+}
+
+users_directory() { # USER MODE PATH: below a directory of that user's; a link, to a larger disk perhaps, is left as it is
+  if [[ -L $3 || (-d $3 && $(stat -c '%U %a' "$3") == "$1 ${2#0}") ]]; then return 0; fi
+  if would "make directory $3 ($1, $2)"; then return 0; fi
+  as_user "$1" mkdir -p "$3" 2>>"$log" && as_user "$1" chmod "$2" "$3" 2>>"$log" ||
+    say "${red}✗${plain} $3 does not belong to $1, who can't use it: sudo chown $1: $3"
+}
+
+directory() { # OWNER MODE PATH: only where root alone may make links; made where it is missing; owner and mode are mended in any case
   if [[ -d $3 && $(stat -c '%U:%G %a' "$3") == "$1 ${2#0}" ]]; then return 0; fi
   if would "make directory $3 ($1, $2)"; then return 0; fi
   mkdir -p "$3"
@@ -52,7 +65,7 @@ make_account() {
   directory "root:$account" 0750 "$dest/etc/edge-agent"
   directory root:root 0700 "$dest/etc/edge-agent/credentials"
   directory "$account:$account" 0750 "$state"
-  directory "$account:$account" 0755 "$state/models"
+  users_directory "$account" 0755 "$state/models"
   directory "$account:$account" 0750 "$dest/var/cache/edge-agent"
   write_config
   finish 'as they should be'
@@ -80,13 +93,21 @@ copy_models() { # what lies in the checkout's models/ and not yet in the service
       target=$state/models/$kind/$(basename "$path")
       if [[ ! -e $path || -e $target ]]; then continue; fi
       if would "copy $path to $target"; then continue; fi
-      mkdir -p "$state/models/$kind"
-      rm -rf "$target.copying"
-      cp -R --preserve=timestamps --reflink=auto "$path" "$target.copying"
-      chmod -R u=rwX,go=rX "$target.copying"
-      if ((EUID == 0)); then chown -R "$account:$account" "$target.copying" "$state/models/$kind"; fi
-      mv -T "$target.copying" "$target"
-      say "copied $kind/$(basename "$path")"
+      if copy_model "$path" "$target" 2>>"$log"; then
+        say "copied $kind/$(basename "$path")"
+      else
+        say "${red}✗${plain} $kind/$(basename "$path") could not be copied to $target (log: $log)"
+      fi
     done
   done
+}
+
+copy_model() { # FROM TO: root reads, for the checkout may be closed to others; the service's user writes
+  local folder
+  folder=$(dirname "$2")
+  as_user "$account" mkdir -p "$folder" &&
+    as_user "$account" rm -rf "$folder/.copying" &&
+    tar --create --mode=u=rwX,go=rX --transform='flags=rh;s,^[^/]*,.copying,' --directory="$(dirname "$1")" -- "$(basename "$1")" |
+    as_user "$account" tar --extract --no-same-owner --directory="$folder" &&
+    as_user "$account" mv -T "$folder/.copying" "$2"
 }

@@ -10,7 +10,7 @@ fetch_models() { # RELEASE: never fails the installation, for everything works w
     return
   fi
   if would 'fetch the models that are recommended for this board'; then return; fi
-  if ! "$venv/bin/edge-agent" models --help >>"$log" 2>&1; then
+  if ! as_agent "$venv/bin/edge-agent" models --help >>"$log" 2>&1; then
     finish 'this release fetches none'
     return
   fi
@@ -22,10 +22,12 @@ fetch_models() { # RELEASE: never fails the installation, for everything works w
   fi
 }
 
-pull_models() { # COMMAND: a person sees its own progress
+pull_models() { # COMMAND: as the service's user, whose they are; a person sees its own progress
+  # This shell's directories are root's; its proxies count.
+  local pull=(env -u TMPDIR -u XDG_CACHE_HOME -u XDG_CONFIG_HOME -u XDG_DATA_HOME -u XDG_STATE_HOME "HOME=$state" "$1" models pull --recommended)
   if $live; then
-    "$1" models pull --recommended
+    as_user "$account" "${pull[@]}"
   else
-    quietly "$1" models pull --recommended
+    quietly as_user "$account" "${pull[@]}"
   fi
 }

@@ -1,10 +1,15 @@
 # `uninstall`: takes away what `install` made; configuration, models and state stay unless --purge is given.
 # shellcheck shell=bash disable=SC2034,SC2154 # sourced by install.sh: names are shared with its other parts
 
-remove_path() { # PATH
+remove_path() { # PATH [USER]: as that user, where any part of the path may be a link that the user made
   if [[ ! -e $1 && ! -L $1 ]]; then return 0; fi
   if would "remove $1"; then return 0; fi
-  rm -rf "$1"
+  if [[ -z ${2:-} ]]; then
+    rm -rf "$1"
+  elif ! as_user "$2" rm -rf "$1" 2>>"$log"; then
+    say "$2 could not remove $1 (log: $log)"
+    return 0
+  fi
   say "removed $1"
 }
 

@@ -3,7 +3,8 @@
 
 readonly unit=edge-agent.service
 start_within_s=960 # the agent itself asks systemd for up to 15 minutes, on a slow card
-settle_s=3
+settle_s=15 # a release that ends sooner than this after it was ready has not come up
+hear_within_s=15 # more: the microphone of the release before may take a while to be free
 
 install_file() { # FROM TO: status 0 where something changed
   if cmp -s "$1" "$2"; then return 1; fi
@@ -62,19 +63,24 @@ is_running_current() { # whether the service that runs is the release in use, as
   [[ ! -e $opt/.stale && $(started_last) == "$(release_at current)" && $(unit_property ActiveState) == active ]]
 }
 
-start_unit() { # status 1, and `reason` set, where it does not come up
+hears() { # STATUS: the line that the agent gives systemd
+  local trouble='(^|; )(deaf|not alive): '
+  [[ ! $1 =~ $trouble ]]
+}
+
+start_unit() { # MUST_HEAR: status 1, and `reason` set, where it does not come up
   systemctl reset-failed "$unit" >>"$log" 2>&1 || true
   if ! systemctl restart --no-block "$unit" >>"$log" 2>&1; then
     reason='systemd refused to start it'
     return 1
   fi
-  wait_active || return 1
+  wait_active "$1" || return 1
   release_at current >"$opt/.started"
   rm -f "$opt/.stale"
 }
 
-wait_active() { # status 1, and `reason` set, where it has not come up in time or does not stay up
-  local until=$((EPOCHSECONDS + start_within_s)) up_since='' active sub status latest='' restarts
+wait_active() { # MUST_HEAR: status 1, and `reason` set, where it has not come up in time, does not stay up, or is deaf
+  local until=$((EPOCHSECONDS + start_within_s)) up_since='' active sub status latest='' restarts allowed=2
   while ((EPOCHSECONDS < until)); do
     active=$(unit_property ActiveState) sub=$(unit_property SubState)
     status=$(unit_property StatusText) restarts=$(unit_property NRestarts)
@@ -85,12 +91,19 @@ wait_active() { # status 1, and `reason` set, where it has not come up in time o
     if [[ $active == failed ]]; then
       reason="it ended at once ($(unit_property Result), status $(unit_property ExecMainStatus))"
       return 1
-    elif ((${restarts:-0} >= 2)); then
-      reason="it ended $restarts times ($(unit_property Result), status $(unit_property ExecMainStatus))"
+    elif ((${restarts:-0} >= allowed)); then
+      reason="it did not stay up: ended and started again, ${restarts} times so far (status $(unit_property ExecMainStatus))"
       return 1
     elif [[ $active == active && $sub == running ]]; then
-      : "${up_since:=$EPOCHSECONDS}"
-      if ((EPOCHSECONDS - up_since >= settle_s)); then return 0; fi
+      if [[ -z $up_since ]]; then
+        up_since=$EPOCHSECONDS allowed=$((${restarts:-0} + 1)) # a start may fail once; what ends after it was ready may not
+      fi
+      if ((EPOCHSECONDS - up_since >= settle_s)) && { ! $1 || hears "$status"; }; then
+        return 0
+      elif ((EPOCHSECONDS - up_since >= settle_s + hear_within_s)); then
+        reason="it does not hear, and what ran before did ($status)"
+        return 1
+      fi
     else
       up_since=''
     fi
@@ -106,11 +119,16 @@ show_journal() {
 }
 
 activate() { # RELEASE: switch, start, wait; where it does not come up the one that ran before is started again
-  local before earlier why
+  local before earlier why status must_hear=false
   before=$(release_at current) earlier=$(release_at previous)
   # A run that was cut after its switch: what ran before it is still what there is to go back to.
   if [[ $before == "$1" && -n $(started_last) ]]; then before=$(started_last); fi
   if would "switch from ${before:-nothing} to $1, enable and start $unit"; then return 0; fi
+  # Where the sound was set up anew in this run, hearing may have to wait for the desktop's next login.
+  if $starts && ! $must_restart && [[ -n $before && $before != "$1" && $(unit_property ActiveState) == active ]]; then
+    status=$(unit_property StatusText)
+    if [[ -n $status ]] && hears "$status"; then must_hear=true; fi
+  fi
   switch_to "$1"
   place_unit "$1"
   enable_unit
@@ -122,7 +140,7 @@ activate() { # RELEASE: switch, start, wait; where it does not come up the one t
     finish 'runs already'
     return 0
   fi
-  if start_unit; then
+  if start_unit "$must_hear"; then
     finish "runs$(if [[ -n $before && $before != "$1" ]]; then echo ", $before before"; fi)"
     return 0
   fi
@@ -136,7 +154,7 @@ activate() { # RELEASE: switch, start, wait; where it does not come up the one t
   if [[ -n $earlier ]]; then point previous "$earlier"; else rm -f "$opt/previous"; fi
   place_unit "$before"
   systemctl daemon-reload
-  start_unit || fail "Neither release comes up; $before is in place: $reason." 'journalctl --unit edge-agent'
+  start_unit false || fail "Neither release comes up; $before is in place: $reason." 'journalctl --unit edge-agent'
   fail "Release $1 did not come up: $why." "$before runs again. journalctl --unit edge-agent says more."
 }
 

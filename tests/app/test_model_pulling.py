@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from edge_agent.config.schema import Config
 from edge_agent.errors import ConfigProblem
 from edge_agent.models.catalog import CatalogModel
 from edge_agent.models.errors import DownloadError, UnknownModelError
+from edge_agent.models.identity import Owner
 from edge_agent.mqtt.controls import CommandError
 from edge_agent.runtime.metrics import Metrics
 from edge_agent.runtime.pressure import PressureState, Rung
@@ -102,6 +104,19 @@ async def test_a_model_is_pulled_and_in_use(tmp_path: Path, gguf_files: dict[int
             "was here already, and is as it should be",
         )
         assert len(rig.renewed) == 1
+
+
+async def test_an_agent_of_root_s_leaves_another_user_s_directory_alone(
+    tmp_path: Path, gguf_files: dict[int, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner could have put links there; the command line knows how to become that user."""
+    owner = Owner(4242, 4242, "somebody", "/")
+    monkeypatch.setattr(model_pulling, "owner_of", lambda _: owner)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    async with a_rig(tmp_path, gguf_files[1]) as rig:
+        with pytest.raises(CommandError, match=f"the models are somebody's .*: sudo edge-agent models pull {NAME}"):
+            await rig.pulling.pull(NAME)
+        assert not (tmp_path / "models").exists()
 
 
 async def test_what_the_configuration_does_not_choose_is_only_there(

@@ -11,8 +11,10 @@ from pulse_rig import PulseRig
 from sounds import load, loud_parts, pitch_hz, tone
 
 from edge_agent.app.mouth import Mouth
+from edge_agent.app.vitality import OUTPUT_S
 from edge_agent.config.audio import AudioConfig
 from edge_agent.errors import DeviceError
+from edge_agent.events import DeviceState
 from edge_agent.speak.sink import AudioSink
 
 pytestmark = pytest.mark.live
@@ -77,9 +79,34 @@ async def test_a_speaker_lost_in_a_tone_is_closed_and_opened_again(
             while not caplog.records:
                 await mouth.play(tone(2.5, 16_000, 440))
         assert len(caplog.records) == 1
-        assert "a tone was not played" in caplog.text
+        assert "a sound was not played" in caplog.text
     await asyncio.to_thread(sound_system.load_speaker)
     await mouth.play(tone(0.2, 16_000, 440))
     speaker = await spoken(mouth, 2, 440)
     assert speaker.played_s > 0.5
+    await mouth.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "state"), [("unplugged", DeviceState.ABSENT), ("hangs", DeviceState.STALLED)], ids=["unplugged", "hangs"]
+)
+async def test_a_tone_that_nobody_waits_for_does_not_stay_pending(
+    sound_system: PulseRig, caplog: pytest.LogCaptureFixture, how: str, state: DeviceState
+) -> None:
+    """The loss is known without a write, well before the watchdog would end the agent; the next turn is heard."""
+    mouth = Mouth(AudioConfig(output_device=sound_system.speaker))
+    await spoken(mouth, 1, 440)
+    await mouth.play(tone(1.5, 16_000, 440))
+    assert mouth.pending_s > 0
+    await asyncio.to_thread(sound_system.unload_speaker if how == "unplugged" else sound_system.freeze_speaker)
+    with caplog.at_level(logging.WARNING, "edge_agent"):
+        async with asyncio.timeout(OUTPUT_S):
+            while mouth.pending_s or mouth.is_open or not mouth.account.state.is_trouble:  # noqa: ASYNC110 - as seen by the watchdog
+                await asyncio.sleep(0.05)
+        assert caplog.text.count("a sound was not played") == 1
+    assert how == "unplugged" or mouth.account.state is state  # what is unplugged may be told as either
+    await asyncio.to_thread(sound_system.load_speaker if how == "unplugged" else sound_system.thaw_speaker)
+    await mouth.check()
+    assert mouth.account.state is DeviceState.READY
+    await spoken(mouth, 2, 440)
     await mouth.close()

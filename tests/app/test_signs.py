@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
 from edge_agent.app.body import Body
 from edge_agent.app.vitality import Signs, signs_of
+from edge_agent.devices import portaudio
 from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.turn import Conversation
 
@@ -59,6 +61,36 @@ def test_a_turn_is_a_place_that_moves_with_what_is_played() -> None:
     assert len(set(places)) == len(places)
     assert None not in places
     assert turn(thinking) == places[0]
+
+
+def test_a_call_that_hangs_in_the_sound_system_is_seen() -> None:
+    """From outside, while its thread keeps everybody else out; its parts are no calls of their own."""
+    begun, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with portaudio._exclusively(), portaudio._exclusively():
+            begun.set()
+            end.wait(60)
+
+    def seen() -> int | None:
+        return signs_of(body_of(Conversation.begin("always")), 0.0, 0, is_changing=False).sound_call
+
+    before = seen()
+    numbers = []
+    for _ in range(2):
+        begun.clear()
+        end.clear()
+        thread = threading.Thread(target=hang)
+        thread.start()
+        assert begun.wait(60)
+        numbers.append((seen(), seen()))
+        end.set()
+        thread.join(60)
+    assert before is None
+    assert seen() is None
+    (first, first_again), (second, _) = numbers
+    assert first == first_again is not None
+    assert second not in {None, first}
 
 
 def test_an_agent_without_a_body_is_being_changed() -> None:

@@ -13,7 +13,18 @@ import pytest
 from service_manager import service_manager
 from virtual_time import in_virtual_time
 
-from edge_agent.app.vitality import CHANGE_S, FRAMES_S, GRACE_S, LATE_S, OUTPUT_S, TURN_S, Signs, Vitality, Watchdog
+from edge_agent.app.vitality import (
+    CHANGE_S,
+    FRAMES_S,
+    GRACE_S,
+    LATE_S,
+    OUTPUT_S,
+    SOUND_CALL_S,
+    TURN_S,
+    Signs,
+    Vitality,
+    Watchdog,
+)
 from edge_agent.runtime.notify import Notifier
 
 Scene = Callable[[float], Signs]
@@ -76,6 +87,36 @@ def test_a_promise_without_trouble_is_no_excuse() -> None:
     """Frames are due; nobody has said that they are not."""
     ((at_s, _),) = verdicts(lambda _: Signs(next_sign_s=1e9), 50)
     assert at_s == FRAMES_S + 1
+
+
+def test_a_sound_system_that_hangs_for_good_is_not_life() -> None:
+    """The microphone's supervisor keeps every promise, and no attempt of its can come to anything in this process."""
+
+    def scene(now_s: float) -> Signs:
+        hung = 3 if now_s >= 100 else None
+        return Signs(
+            frames=7, trouble="the sound system does not answer for 4 s", next_sign_s=now_s + 31, sound_call=hung
+        )
+
+    ((at_s, verdict),) = verdicts(scene, 1000)
+    assert at_s == 100 + SOUND_CALL_S + 1
+    assert verdict == "a call into the sound system has hung for 301 s; only a new process gets out of it"
+
+
+def test_calls_into_the_sound_system_that_return_are_life() -> None:
+    """However many there are, and however long none is; what was stopped as a whole has its time again."""
+
+    def scene(now_s: float) -> Signs:
+        number = int(now_s // 200)
+        return Signs(frames=round(now_s * 50), sound_call=number if number % 4 else None)
+
+    assert verdicts(scene, 7200) == []
+    vitality, hung = Vitality(), replace(hearing(1), sound_call=5)
+    vitality.judge(hung, 0)
+    vitality.resume()
+    assert vitality.judge(hung, 1000) == ""
+    assert vitality.judge(replace(hung, frames=60, is_changing=True), 1000 + SOUND_CALL_S) == ""
+    assert "hung" in vitality.judge(replace(hung, frames=70), 1001 + SOUND_CALL_S)
 
 
 def test_an_output_that_is_stuck_is_not_life() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,12 @@ from pulse_rig import PulseRig
 from rich.console import Console
 from sounds import save
 
-from edge_agent.app.field.step import Figure, StepResult
+from edge_agent.app.field.report import FieldReport, ReportFileError
+from edge_agent.app.field.run import FieldTest
+from edge_agent.app.field.step import Figure, Plan, StepResult
+from edge_agent.cli.field_test import _make
 from edge_agent.cli.field_view import FieldView
+from edge_agent.config.schema import Config
 
 COMMANDS = (
     ("how much time is left", "TimerStatus"),
@@ -179,6 +185,29 @@ def test_bad_arguments(command_line: CommandLine, tmp_path: Path) -> None:
     plain = command_line.write("plain", "")
     refused = run("field-test", "--unattended", "--only", "button", "--no-mqtt", "--out", plain / "below")
     assert_one_complaint(refused, "the report can't be written", "--out")
+    assert refused.stdout == ""  # before the first step, not behind the last
+
+
+def test_a_report_that_can_not_be_written_after_all_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk has filled up during the test: its result is on standard output, and the reason is said."""
+    began = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
+    made = FieldReport("hall", "0.1.0", {}, began, began, True, True, [StepResult("button", "pass", "pressed")])  # noqa: FBT003
+
+    async def run(_: FieldTest) -> FieldReport:
+        return made
+
+    def write(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FieldTest, "run", run)
+    monkeypatch.setattr(FieldReport, "write", write)
+    out = tmp_path / "deep" / "out"
+    with pytest.raises(ReportFileError, match="No space left on device"):
+        _make(Config(), Plan(minutes=1, out=out), FieldView(is_shown=False, is_there=False, answers={}))
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(made.as_json()))
+    assert list(out.iterdir()) == []
 
 
 def view_of(text: str, *, is_there: bool = True, **answers: bool) -> tuple[FieldView, io.StringIO]:

@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from commands import CommandLine, assert_one_complaint, isolated
 from hostile_server import HostileServer, hostile_server, redirect, status, whole
 from model_files import an_entry, as_toml
 
+from edge_agent.app import models_home
+from edge_agent.app.models_home import ModelsNotAllowedError
+from edge_agent.cli.models import models as models_group
+from edge_agent.config.schema import Config
 from edge_agent.models.catalog import CatalogModel
+from edge_agent.models.layout import ModelsHome
 
 NAME = "tiny-instruct"
 DEADLINE_S = 80
@@ -116,6 +122,49 @@ def test_a_model_is_listed_pulled_verified_and_removed(
     done = models(command_line, "remove", NAME, "--force")
     assert (done.returncode, path.exists()) == (0, False)
     assert f"{NAME} is removed" in done.stdout
+
+
+def test_remedies_have_sudo_where_the_models_are_another_user_s(
+    command_line: CommandLine, offer: Callable[..., CatalogModel]
+) -> None:
+    """Of what is not here, and of what is damaged."""
+    offer()
+    options = ("--catalog", "catalog.toml", "--config", "config.toml")
+    other = {"SUDO_UID": str(os.getuid() + 1)}
+    done = command_line.run("models", "path", NAME, *options, env=other)
+    assert_one_complaint(done, f"get it with `sudo edge-agent models pull {NAME}`")
+    damaged = command_line.home / "models" / "llm" / f"{NAME}.gguf"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"damaged")
+    done = command_line.run("models", "verify", NAME, *options, env=other)
+    assert f"; sudo edge-agent models pull {NAME} puts it right" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
+        ("list", False),
+        ("verify a", False),
+        ("path a", False),
+        ("pull a b", True),
+        ("pull --recommended", True),
+        ("remove a", True),
+    ],
+)
+def test_whether_it_may_is_asked_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, *, changes: bool
+) -> None:
+    """With what has to be typed instead; nothing of the directory is touched before."""
+
+    def find(_config: Config, command: str, *, changes: bool) -> ModelsHome:
+        raise ModelsNotAllowedError(tmp_path, "changed" if changes else "read", command)
+
+    monkeypatch.setattr(models_home, "find_models", find)
+    (tmp_path / "config.toml").touch()
+    done = CliRunner().invoke(models_group, [*arguments.split(), "--config", str(tmp_path / "config.toml")])
+    assert isinstance(done.exception, ModelsNotAllowedError)
+    verb = "changed" if changes else "read"
+    assert str(done.exception).endswith(f"may not be {verb} by you; run: sudo edge-agent models {arguments}")
 
 
 def test_programs_get_json_and_nothing_else(command_line: CommandLine, offer: Callable[..., CatalogModel]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,10 @@ from sounds import loud_parts, pitch_hz, tone
 from edge_agent.audio import AudioChunk
 from edge_agent.devices import output
 from edge_agent.devices import speaker as module
+from edge_agent.devices.playback import PlaybackBuffer
 from edge_agent.devices.portaudio import AudioDevice, Kind, StreamFormat, refresh_devices
 from edge_agent.devices.speaker import Speaker
-from edge_agent.errors import DeviceError, UnknownDeviceError
+from edge_agent.errors import DeviceError, StalledDeviceError, UnknownDeviceError
 
 pytestmark = pytest.mark.live
 
@@ -284,6 +287,75 @@ async def test_a_sound_system_that_hangs_is_left(sound_system: PulseRig) -> None
     for thread in set(threading.enumerate()) - before:
         await asyncio.to_thread(thread.join, 30)
     assert await asyncio.to_thread(refresh_devices)
+
+
+@pytest.mark.parametrize("how", ["lost", "stalled"])
+async def test_a_device_lost_behind_a_tone_is_told_without_a_write(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody drains a tone: the speaker itself drops what is pending, closes the device, and refuses from then on."""
+    opened: list[tuple[output.Output, Callable[[], None]]] = []
+    closed: list[object] = []
+
+    def open_output(
+        _wanted: str, gain: float, _loop: object, *, on_taken: object, on_end: Callable[[], None]
+    ) -> object:
+        stream = output.Output("USB out", PlaybackBuffer(RATE_HZ, 1, gain, time.monotonic()))
+        opened.append((stream, on_end))
+        return stream
+
+    monkeypatch.setattr(module, "open_output", open_output)
+    monkeypatch.setattr(module, "close_stream", closed.append)
+    monkeypatch.setattr(module, "_STALLED_S", 0.1)
+    told: asyncio.Queue[DeviceError] = asyncio.Queue()
+    async with asyncio.timeout(30), Speaker("usb", on_lost=told.put_nowait) as speaker:
+        await speaker.write(tone(0.2, 16_000, 440))
+        ((stream, on_end),) = opened
+        if how == "lost":
+            stream.is_lost = True
+            on_end()
+        error = await told.get()
+        assert isinstance(error, StalledDeviceError) is (how == "stalled")
+        assert (speaker.pending_s, speaker.is_open) == (0, False)
+        with pytest.raises(DeviceError, match="USB out"):
+            await speaker.write(tone(0.2, 16_000, 440))
+        with pytest.raises(DeviceError, match="USB out"):
+            await speaker.drain()
+    assert (len(opened), len(closed), told.qsize()) == (1, 1, 0)
+
+
+async def test_a_speaker_that_was_closed_is_a_lost_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn shares it with tones: where one of these finds it lost and closes it, the turn fails as by any loss."""
+
+    def open_output(_wanted: str, gain: float, _loop: object, **_: object) -> object:
+        return output.Output("USB out", PlaybackBuffer(RATE_HZ, 1, gain, time.monotonic()))
+
+    monkeypatch.setattr(module, "open_output", open_output)
+    monkeypatch.setattr(module, "close_stream", lambda _: None)
+    async with Speaker("usb") as speaker:
+        pass
+    with pytest.raises(DeviceError, match="USB out: was closed"):
+        await speaker.write(tone(0.2, 16_000, 440))
+
+
+async def test_a_held_tone_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits on purpose may wait; resumed, the device has its whole time again."""
+
+    def open_output(_wanted: str, gain: float, _loop: object, **_: object) -> object:
+        return output.Output("USB out", PlaybackBuffer(RATE_HZ, 1, gain, time.monotonic()))
+
+    monkeypatch.setattr(module, "open_output", open_output)
+    monkeypatch.setattr(module, "close_stream", lambda _: None)
+    monkeypatch.setattr(module, "_STALLED_S", 0.05)
+    monkeypatch.setattr(module, "_LOOK_S", 0.01)
+    told: asyncio.Queue[DeviceError] = asyncio.Queue()
+    async with asyncio.timeout(30), Speaker("usb", on_lost=told.put_nowait) as speaker:
+        speaker.hold()
+        await speaker.write(tone(0.2, 16_000, 440))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await told.get()
+        assert speaker.pending_s > 0.1
+        speaker.resume()
+        await told.get()
 
 
 async def test_nothing_is_left_after_closing(sound_system: PulseRig) -> None:

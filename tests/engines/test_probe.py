@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from pathlib import Path
@@ -62,6 +63,28 @@ def test_a_child_that_takes_too_long_is_killed(pipe: Path, monkeypatch: pytest.M
     """After a time that grows with the model."""
     monkeypatch.setattr(probing, "_BASE_TIMEOUT_S", 0.2)
     assert probe(_HANGS, pipe) == "did not load within 0 s"
+
+
+def test_nothing_is_imported_from_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may have written it: /tmp is one."""
+    (tmp_path / "resource.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    model = tmp_path / "a.gguf"
+    model.write_bytes(b"no model")
+    monkeypatch.chdir(tmp_path)
+    assert probe("edge_agent.engines.llama_probe", model)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_every_child_of_python_s_ignores_the_current_directory() -> None:
+    """Each `sys.executable … -m` of the package has -P before it."""
+    package = Path(probing.__file__).parents[1]
+    commands = [
+        (path, match[0])
+        for path in package.rglob("*.py")
+        for match in re.finditer(r'sys\.executable,\s*("-[^"]+",\s*)*"-m"', path.read_text(encoding="utf-8"))
+    ]
+    assert len(commands) >= 2
+    assert [path for path, command in commands if '"-P"' not in command] == []
 
 
 def test_a_voice_is_tried(tmp_path: Path, voice_files: dict[int, tuple[bytes, bytes]]) -> None:

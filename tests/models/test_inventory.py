@@ -10,7 +10,7 @@ from model_files import an_entry
 from edge_agent.models.catalog import Catalog
 from edge_agent.models.errors import ModelBusyError, PlaceError
 from edge_agent.models.inventory import Verdict, survey, verify_steps
-from edge_agent.models.layout import ModelsHome, make_directory
+from edge_agent.models.layout import ModelsHome
 from edge_agent.models.pins import Contained, Contents, Pin, Pins
 from edge_agent.models.removing import kept_bytes, remove_model, remove_parts
 from edge_agent.models.sources import SourceAddressError, WebSource, check_mirror, directory_from
@@ -132,25 +132,6 @@ def test_what_is_kept_of_a_pull_is_told_and_removed(home: ModelsHome) -> None:
     (work / "a-model.gguf").write_bytes(b"half")
     assert (kept_bytes(LLM, home), remove_parts(LLM, home)) == (4, 4)
     assert not work.exists()
-
-
-def test_a_linked_workplace_is_refused(home: ModelsHome, tmp_path: Path) -> None:
-    """Root must not be led elsewhere by whom the directory belongs to."""
-    (tmp_path / "elsewhere").mkdir()
-    (home.root / ".pull").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PlaceError, match="is a link"), home.locked("a-model"):
-        pass
-    assert not any((tmp_path / "elsewhere").iterdir())
-
-
-def test_what_root_makes_belongs_to_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the directory it is made in: the service must be able to change it."""
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("os.fchown", lambda _fd, uid, gid: given.append((uid, gid)))
-    owner = tmp_path.stat()
-    make_directory(tmp_path / "models" / "llm")
-    assert given == [(owner.st_uid, owner.st_gid)] * 2
 
 
 @pytest.mark.parametrize("address", ["ftp://example.org", "example.org", "file:///no/such/place", "https://"])

@@ -212,6 +212,33 @@ async def test_a_damaged_model_is_put_right(tmp_path: Path, gguf_files: dict[int
         assert pulled.path.read_bytes() == gguf_files[1]
 
 
+@pytest.mark.parametrize("kind", ["llm", "voice", "vosk"])
+async def test_a_flipped_bit_is_put_right_where_it_is_looked_for(
+    tmp_path: Path,
+    gguf_files: dict[int, bytes],
+    voice_files: dict[int, tuple[bytes, bytes]],
+    request: pytest.FixtureRequest,
+    kind: str,
+) -> None:
+    """Neither size nor time tell of it: checksums are compared, unless a quick look is asked for."""
+    async with a_rig(tmp_path) as rig:
+        model = {
+            "llm": lambda: rig.llm(gguf_files[1], sha256=False),
+            "voice": lambda: rig.voice(voice_files[1]),
+            "vosk": lambda: rig.vosk(request.getfixturevalue("vosk_archive")),
+        }[kind]()
+        path = (await rig.pull(model)).path
+        path = path / "am" / "final.mdl" if path.is_dir() else path
+        before, good = path.stat(), path.read_bytes()
+        path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert "is not what was downloaded" in (await rig.verified(model)).fault
+        assert not (await rig.pull(model, is_thorough=False)).is_new
+        assert (await rig.pull(model)).is_new
+        assert path.read_bytes() == good
+        assert not (await rig.pull(model)).is_new
+
+
 async def test_what_somebody_put_there_by_hand_is_taken_as_it_is(
     tmp_path: Path, gguf_files: dict[int, bytes], voice_files: dict[int, tuple[bytes, bytes]]
 ) -> None:

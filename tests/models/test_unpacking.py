@@ -145,6 +145,23 @@ def test_names_are_given_once(tmp_path: Path) -> None:
     assert "twice" in refused(directory_first, tmp_path)
 
 
+def test_a_second_length_of_the_listing_is_refused(tmp_path: Path) -> None:
+    """That of a zip64 archive counts for `zipfile`, whatever the first one says."""
+    archive = written(tmp_path / "a.zip", *GOOD.items())
+    raw = archive.read_bytes()
+    at = raw.rfind(b"PK\x05\x06")
+    files, listing_bytes, offset = struct.unpack_from("<10xH2L", raw, at)
+    end64 = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, files, files, listing_bytes, offset)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, files, files, 1, offset, 0)
+    archive.write_bytes(raw[:at] + end64 + locator + end)
+    with zipfile.ZipFile(archive) as opened:
+        assert set(opened.namelist()) == set(GOOD)
+    assert "zip64" in refused(archive, tmp_path, Bounds(listing_bytes=10))
+    archive.write_bytes(raw)
+    assert "its table of contents is longer" in refused(archive, tmp_path, Bounds(listing_bytes=10))
+
+
 def test_one_directory_is_expected(tmp_path: Path) -> None:
     """Two, or files beside it, are no model's archive; nor is an empty one."""
     for entries in ([*GOOD.items(), ("other/file", b"x")], [("README", b"x"), *GOOD.items()], [(f"{TOP}/", b"")]):

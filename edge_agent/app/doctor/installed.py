@@ -52,7 +52,19 @@ def check_models(config: Config, around: Surroundings) -> CheckResult:
     if not trouble:
         return CheckResult("models", "ok", message, figures=figures)
     verdict: Verdict = "fault" if any(kind == "fault" for kind, _ in trouble) else "warning"
-    return CheckResult("models", verdict, "; ".join(text for _, text in trouble), _PULL, figures)
+    text = "; ".join(text for _, text in trouble)
+    return CheckResult("models", verdict, text, _remedy(config.language), figures)
+
+
+def _remedy(language: str) -> str:
+    """Return how models are had: not from a catalogue that has none for the language."""
+    try:
+        known = load_catalog().languages
+    except EdgeAgentError:
+        return _PULL
+    if language in known:
+        return _PULL
+    return f"there are models for {', '.join(known)}: set language to one of them; or put in your own: docs/models.md"
 
 
 def check_plan(config: Config, around: Surroundings) -> CheckResult:

@@ -14,6 +14,7 @@ from edge_agent.app.doctor.levels import (
     play_tone,
 )
 from edge_agent.app.doctor.result import UNIT, CheckResult
+from edge_agent.devices.cards import hardware_of
 from edge_agent.devices.echo_cancel import EchoCancellation, ask_sound_server, judge
 from edge_agent.devices.portaudio import choose_device, choose_format
 from edge_agent.errors import DeviceError, EdgeAgentError, UnknownDeviceError
@@ -22,7 +23,7 @@ from edge_agent.runtime import loop
 if TYPE_CHECKING:
     from edge_agent.app.doctor.echo_path import EchoPath
     from edge_agent.app.doctor.levels import LevelSummary
-    from edge_agent.app.doctor.result import Figure, Surroundings
+    from edge_agent.app.doctor.result import Figure, Surroundings, Verdict
     from edge_agent.config.schema import Config
     from edge_agent.devices.portaudio import Kind
 
@@ -54,15 +55,23 @@ def check_microphone(config: Config, around: Surroundings) -> CheckResult:
     figures: dict[str, Figure] = {
         "device": heard.name,
         "rate_hz": heard.rate_hz,
-        "rms_dbfs": round(heard.rms_dbfs, 1),
-        "peak_dbfs": round(heard.peak_dbfs, 1),
-        "floor_dbfs": round(heard.floor_dbfs, 1),
+        "rms_dbfs": round(heard.rms_dbfs, 1) + 0.0,  # -0.0 becomes 0.0
+        "peak_dbfs": round(heard.peak_dbfs, 1) + 0.0,
+        "floor_dbfs": round(heard.floor_dbfs, 1) + 0.0,
         "clipped_percent": round(100 * heard.clipped_share, 3),
         "zero_percent": round(100 * heard.zero_share, 1),
         "frames_lost": heard.frames_lost,
     }
     message, remedy = judge_levels(heard, is_asked=around.on_prompt is not None)
-    return CheckResult("microphone", "warning" if remedy else "ok", message, remedy, figures)
+    verdict: Verdict = "ok"
+    if remedy:
+        verdict = "fault" if _is_dead(heard) else "warning"
+    return CheckResult("microphone", verdict, message, remedy, figures)
+
+
+def _is_dead(heard: LevelSummary) -> bool:
+    """Whether nothing can be heard: a converter's noise is never zero. A sound server gives zeros while it rests."""
+    return heard.zero_share > _ALL_ZERO and hardware_of(heard.name) is not None
 
 
 def judge_levels(heard: LevelSummary, *, is_asked: bool) -> tuple[str, str]:
@@ -74,7 +83,7 @@ def judge_levels(heard: LevelSummary, *, is_asked: bool) -> tuple[str, str]:
     """
     if heard.zero_share > _ALL_ZERO:
         return f"{heard.name} delivers nothing but zeros", _ALSA_MUTED
-    message = f"{heard.name} delivers sound: peak {heard.peak_dbfs:.0f} dB, quietest {_shown(heard.floor_dbfs)}"
+    message = f"{heard.name} delivers sound: peak {_decibels(heard.peak_dbfs)}, quietest {_shown(heard.floor_dbfs)}"
     if heard.clipped_share > MOST_CLIPPED_SHARE:
         return f"{message}; {100 * heard.clipped_share:.1f} % of it is clipped", _LESS_GAIN
     if heard.frames_lost:
@@ -116,7 +125,7 @@ def check_sample_rates(config: Config, around: Surroundings) -> CheckResult:
         except (DeviceError, UnknownDeviceError) as error:
             return _untold("sample_rates", error, around)
         figures[f"{kind}_rates_hz"] = ", ".join(map(str, rates_hz)) or None
-        parts.append(f"{name} takes {_kilohertz(rates_hz)}")
+        parts.append(f"{kind} {name} takes {_kilohertz(rates_hz)}")
         if not rates_hz:
             silent.append(name)
     if silent:
@@ -149,7 +158,9 @@ def judge_echo(found: EchoPath) -> CheckResult:
     }
     if found.loop_ms is None or found.delay_ms is None or found.coupling_db is None:
         return _nothing_came_back(found, figures)
-    message = f"{found.microphone} hears {found.speaker} after {found.loop_ms:.0f} ms, at {found.coupling_db:+.0f} dB"
+    message = (
+        f"{found.microphone} hears {found.speaker} after {found.loop_ms:.0f} ms, at {round(found.coupling_db):+d} dB"
+    )
     if found.delay_ms > _LATEST_ECHO_MS:
         remedy = "a Bluetooth or network speaker is too late for being interrupted by voice; take one with a wire"
         return CheckResult("echo_path", "warning", f"{message}: late", remedy, figures)
@@ -199,7 +210,7 @@ def _unusable(name: str, key: str, error: EdgeAgentError, around: Surroundings) 
         return CheckResult(
             name,
             "fault",
-            str(error),
+            str(error).removeprefix(f"{name}: "),
             f"connect it, restart the sound server if that hangs, or choose another with {key}",
         )
     return as_the_service_says(name, around.status or {}, error)
@@ -242,5 +253,9 @@ def _kilohertz(rates_hz: list[int]) -> str:
     return ", ".join(f"{rate_hz / 1000:g}" for rate_hz in rates_hz) + " kHz" if rates_hz else "none of 16, 44.1, 48 kHz"
 
 
+def _decibels(level_db: float) -> str:
+    return f"{round(level_db)} dB"  # a format would print "-0"
+
+
 def _shown(level_dbfs: float) -> str:
-    return "silent" if level_dbfs <= SILENCE_DBFS else f"{level_dbfs:.0f} dB"
+    return "silent" if level_dbfs <= SILENCE_DBFS else _decibels(level_dbfs)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _JOURNAL = f"journalctl -u {UNIT} -n 50 --no-pager"
 _US = 1e6
+_NOT_ALIVE, _DEAF = "not alive: ", "deaf: "
+"""Parts of the status line that the service gives itself, see `edge_agent.app.readiness`."""
 _OFF = frozenset({"", "0", "infinity"})
 
 
@@ -63,8 +65,13 @@ def _running(told: Mapping[str, str], now_s: float) -> tuple[Verdict, str, str]:
     if started_us:
         parts.append(f"for {_span(now_s - started_us / _US)}")
     message = " ".join(parts)
-    if status := told.get("StatusText"):
+    status = told.get("StatusText", "")
+    if status:
         message += f": {status}"
+    if status.startswith(_NOT_ALIVE):
+        return "fault", message, f"systemd starts it again in half a minute; if that does not help: {_JOURNAL}"
+    if status.startswith(_DEAF) or f"; {_DEAF}" in status:
+        return "fault", message, "edge-agent status"
     if restarts:
         times = "once" if restarts == 1 else f"{restarts} times"
         return "warning", f"{message}; it was started again {times} since it was first started", _JOURNAL

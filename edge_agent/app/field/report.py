@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,20 @@ class ReportFileError(BadInputError):
         super().__init__(f"{directory}: the report can't be written: {reason}; name another directory with --out")
         self.directory = directory
         self.reason = reason
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory, and try whether a file can be written there: before minutes of work. Blocking.
+
+    Raises:
+        ReportFileError: It can't.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        raise ReportFileError(directory, error.strerror or str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from edge_agent.app.field.speed_steps import try_llm, try_tts
 from edge_agent.app.field.step import STEPS, StepResult
 from edge_agent.app.publishing import make_topics
 from edge_agent.app.tune.stored import tune_file
-from edge_agent.errors import EdgeAgentError, FaultError
+from edge_agent.errors import BadInputError, EdgeAgentError
 from edge_agent.runtime.pool import Pool
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _POOL_THREADS = 2
 
 
-class ServiceHoldsError(FaultError):
+class ServiceHoldsError(BadInputError):
     """The service has the devices that the field test needs."""
 
     def __init__(self, *, by_systemd: bool) -> None:

@@ -168,6 +168,8 @@ def parse_groups(text: str) -> tuple[str, ...]:
     if text.strip().casefold() in {"", "none"}:
         return ()
     groups = tuple(dict.fromkeys(name for name in re.split(r"[,\s]+", text.strip()) if name))
+    if any(name.casefold() == "none" for name in groups):
+        raise BadAnswerError("none means no group, and stands alone")
     if len(groups) > _MOST_GROUPS or not all(_NAME.fullmatch(name) for name in groups):
         raise BadAnswerError(
             f"groups are {_MOST_GROUPS} names at most, of letters, digits, _ and -, with commas between"

@@ -6,7 +6,9 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.app.check import check_files
 from edge_agent.app.setup.errors import BadAnswerError
+from edge_agent.app.setup.languages import commands_change
 from edge_agent.app.setup.replacing import NewContent, replace_all
 from edge_agent.app.setup.toml_edit import edit
 from edge_agent.config.load import OwnConfig, read_own
@@ -52,16 +54,39 @@ def read_target(target: Target) -> tuple[str, Config]:
     return target.file.read_text(encoding="utf-8"), config
 
 
+def has_password(target: Target, config: Config) -> bool:
+    """Tell whether a password for the broker is in place, so that it can stay."""
+    path = config.mqtt.password_file or (target.password if target.is_installed else None)
+    try:
+        return path is not None and path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def check_standing(target: Target, config: Config, answers: Answers) -> None:
+    """Check the files that the present configuration names, before anybody answers questions. Blocking.
+
+    Raises:
+        ConfigError: One is wrong that no answer mends.
+    """
+    # The language's commands and the password are asked for.
+    intents = config.intents.model_copy(update={"builtin": False})
+    standing = config.model_copy(update={"intents": intents})
+    check_files(standing if answers.password is None else _without_password(standing), str(target.file))
+
+
 def draft(target: Target, answers: Answers) -> Draft:
     """Return the file with the answers in it; writes nothing.
 
     Raises:
-        ConfigError: What would come out is no valid configuration; each key is named.
+        ConfigError: What would come out is no valid configuration, or names files that are wrong; each key is named.
         BadAnswerError: There is a password, and nobody whose it is.
         NotEditableError: A key is written in a way that can't be changed in place.
     """
     before, old = read_target(target)
     changes = answers.changes()
+    if answers.language is not None:
+        changes |= commands_change(old, answers.language)
     password = answers.password
     if password is None and answers.broker is not None and answers.broker.host and not answers.broker.username:
         password = "" if old.mqtt.password_file is not None or target.password.exists() else None
@@ -76,6 +101,7 @@ def draft(target: Target, answers: Answers) -> Draft:
     config = OwnConfig(tree, str(target.file), target.file.parent).under()
     if password and not config.mqtt.username:
         raise BadAnswerError("there is a password and no user name; give both, as in mqtts://user@host")
+    check_files(config if password is None else _without_password(config), str(target.file))
     return Draft(text, config, password, _changed(before, tree, old, config))
 
 
@@ -93,6 +119,11 @@ def save(target: Target, new: Draft) -> list[Path]:
     if new.text:
         files.append(NewContent(target.file, new.text.encode(), target.ownership, keeps_backup=True))
     return replace_all(files)
+
+
+def _without_password(config: Config) -> Config:
+    """Return a configuration whose password's file is still to be written, without it."""
+    return config.model_copy(update={"mqtt": config.mqtt.model_copy(update={"password_file": None})})
 
 
 def _check_password(password: str) -> None:

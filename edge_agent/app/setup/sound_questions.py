@@ -138,7 +138,7 @@ class SoundQuestions:
             self.person.show(None)
         if problem := problem_with(summary):
             return problem
-        self.person.tell(f"Good: {summary.name} hears you, {summary.peak_dbfs:.0f} dB at the loudest.")
+        self.person.tell(f"Good: {summary.name} hears you, {round(summary.peak_dbfs)} dB at the loudest.")
         return ""
 
     def _play(self, setting: str, volume: int) -> bool:
@@ -171,6 +171,6 @@ def problem_with(summary: LevelSummary) -> str:
     if summary.clipped_share > MOST_CLIPPED_SHARE:
         return f"{summary.name} is overdriven: turn its gain down (alsamixer, F4), or step back."
     if summary.peak_dbfs < QUIET_DBFS:
-        loudest = f"{summary.peak_dbfs:.0f} dB at the loudest"
+        loudest = f"{round(summary.peak_dbfs)} dB at the loudest"
         return f"{summary.name} hears next to nothing ({loudest}): is it the right one? Its gain: alsamixer, F4."
     return ""

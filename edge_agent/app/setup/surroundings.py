@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
 
 Kind = Literal["microphone", "speaker"]
-_SYSTEMCTL_S = 150.0
-"""Longer than the unit's TimeoutStartSec: `restart` returns when the service is ready, or has failed."""
+_SYSTEMCTL_S = 960.0
+"""`restart` returns when the service is ready, or has failed: it may ask systemd for 15 minutes while it loads, behind
+an old one that ends."""
 _RUNNING = frozenset({"active", "activating", "reloading"})
 
 

@@ -10,7 +10,9 @@ from doctor_rig import LOOP, looped, paper
 from pulse_rig import PulseRig
 from sounds import save, tone
 
+from edge_agent.app.doctor import sound
 from edge_agent.app.doctor.echo_path import EchoPath, measure_echo_path
+from edge_agent.app.doctor.levels import SILENCE_DBFS, LevelSummary
 from edge_agent.app.doctor.sound import (
     check_echo_path,
     check_microphone,
@@ -63,6 +65,30 @@ def test_devices_that_work_and_are_not_heard(sound_system: PulseRig, tmp_path: P
     assert "muted" in zeros.remedy
     assert "audio.volume" in mute.remedy
     assert "volume is 0" in check_echo_path(config, around).message
+
+
+@pytest.mark.parametrize(
+    ("name", "zero_share", "verdict"),
+    [
+        ("USB PnP Sound Device: Audio (hw:1,0)", 1.0, "fault"),
+        ("USB PnP Sound Device: Audio (hw:1,0)", 0.5, "ok"),
+        ("pulse", 1.0, "warning"),
+    ],
+    ids=["hardware", "hardware that hears", "server"],
+)
+def test_a_hardware_microphone_of_nothing_but_zeros_is_a_fault(
+    name: str, zero_share: float, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody will be heard through it; a sound server's monitor may only rest."""
+
+    async def measure(*_: object) -> LevelSummary:
+        peak_dbfs = SILENCE_DBFS if zero_share == 1 else -20.0
+        return LevelSummary(name, -50.0, peak_dbfs, 0.0, zero_share, 16_000, floor_dbfs=-60.0)
+
+    monkeypatch.setattr(sound, "measure_levels", measure)
+    found = check_microphone(config_of(), paper(tmp_path))
+    assert found.verdict == verdict
+    assert ("muted" in found.remedy) is (zero_share == 1)
 
 
 @pytest.mark.live

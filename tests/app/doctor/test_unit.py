@@ -9,6 +9,7 @@ from doctor_rig import paper
 
 from edge_agent.app.doctor.result import CheckResult
 from edge_agent.app.doctor.unit import check_unit
+from edge_agent.app.readiness import View, status_line
 
 RUNNING = {
     "LoadState": "loaded",
@@ -68,6 +69,37 @@ def test_a_service_that_is_not_well(
     assert found.verdict == verdict
     assert message in found.message
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("view", "message", "remedy"),
+    [
+        (View(trouble="no microphone matches 'USB'", is_warm=True), "deaf: no microphone", "edge-agent status"),
+        (View(trouble="absent", is_warm=True, changing="from the file"), "deaf: absent", "edge-agent status"),
+        (View(microphone="USB", is_warm=True, verdict="it hangs"), "not alive: it hangs", "journalctl"),
+        (View(trouble="absent", is_warm=True, verdict="it hangs"), "not alive: it hangs", "journalctl"),
+    ],
+    ids=["deaf", "deaf while it changes", "dying", "dying and deaf"],
+)
+def test_a_service_that_runs_and_hears_nothing_is_a_fault(
+    tmp_path: Path, view: View, message: str, remedy: str
+) -> None:
+    """By the words that it uses itself, also where it was started again, which alone is a warning."""
+    for restarts in ("0", "4"):
+        found = examined(tmp_path / restarts, StatusText=status_line(view), NRestarts=restarts)
+        assert found.verdict == "fault"
+        assert message in found.message
+        assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    "view",
+    [View(microphone="USB deaf: mic", is_warm=True), View(microphone="USB", is_warm=True, is_muted=True)],
+    ids=["a name", "muted"],
+)
+def test_a_service_that_hears_or_is_muted_on_purpose_is_well(tmp_path: Path, view: View) -> None:
+    """A device's name is no verdict."""
+    assert examined(tmp_path, StatusText=status_line(view)).verdict == "ok"
 
 
 def test_without_systemd(tmp_path: Path) -> None:

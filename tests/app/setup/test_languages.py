@@ -39,8 +39,9 @@ def test_english_works_with_nothing_downloaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_large_board")
-def test_a_language_that_nothing_hears_names_what_to_fetch(tmp_path: Path) -> None:
+def test_a_language_that_nothing_hears_names_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names that the catalogue has, on a line that can be copied; and that intents are missing."""
+    monkeypatch.delenv("SUDO_UID", raising=False)
     notes = about_language(Config(), "de", places(tmp_path))
     assert [note.needs_doing for note in notes] == [True, True]
     command = notes[0].text.splitlines()[1]
@@ -49,6 +50,16 @@ def test_a_language_that_nothing_hears_names_what_to_fetch(tmp_path: Path) -> No
     assert [model.kind for model in models] == ["vosk", "piper"]
     assert all("de" in model.languages for model in models)
     assert "docs/intents.md" in notes[1].text
+
+
+@pytest.mark.usefixtures("_large_board")
+def test_the_command_has_sudo_where_the_models_are_another_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service's, on an installed device: without it they would go where the service does not look."""
+    monkeypatch.setenv("SUDO_UID", str(os.getuid() + 1))
+    notes = about_language(Config(), "de", places(tmp_path))
+    assert notes[0].text.splitlines()[1].startswith("    sudo edge-agent models pull ")
 
 
 @pytest.mark.usefixtures("_large_board")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from certificates import Authority
 from mosquitto_broker import BrokerTls, MakeBroker
 from pulse_rig import PulseRig
 
-from edge_agent.app.setup.surroundings import RealSound, check_broker
+from edge_agent.app import readiness
+from edge_agent.app.setup.surroundings import RealService, RealSound, check_broker
 from edge_agent.config.schema import Config
 
 
@@ -56,6 +58,22 @@ def test_a_certificate_of_another_authority_is_told_in_words(make_broker: MakeBr
     assert "not signed by the authority that is trusted" in found.message
     trusted = config(tmp_path, port=broker.tls_port, tls={"enabled": True, "ca_file": str(authority.file)})
     assert check_broker(trusted, None).verdict == "ok"
+
+
+def test_a_service_that_starts_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow board may load for as long as the agent itself asks systemd to wait, after the old one has ended."""
+    asked: list[tuple[list[str], float]] = []
+
+    def run(command: list[str], *, timeout: float, **_: object) -> None:
+        asked.append((command, timeout))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    RealService().control("restart")
+    ((command, timeout_s),) = asked
+    assert command == ["systemctl", "restart", "edge-agent"]
+    unit = (Path(__file__).parents[3] / "systemd/edge-agent.service").read_text()
+    stop_s = int(next(line.split("=")[1] for line in unit.splitlines() if line.startswith("TimeoutStopSec=")))
+    assert timeout_s >= readiness._LONGEST_START_S + stop_s
 
 
 @pytest.mark.live

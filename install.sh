@@ -48,6 +48,8 @@ readonly core_extras=(embedded vosk piper) llm_extras=(llm) # together: "standar
 small=false verb='' steps=6 step=0 step_began=0 missing_llm='' lock='' reason='' outcome='' jobs=1
 dry_run=false offline=false wheelhouse='' with_models=true with_swap=false starts=true purge=false
 desktop_user='' without_desktop=false full=false must_restart=false unit_changed=false
+given='' # the options as they were given, to be typed again
+planned=0 # what this step would do, in a dry run
 told=false # whether the reason of a failure was
 builds=true # whether anything is compiled here: a wheelhouse may hold it all
 pytest_arguments=()
@@ -122,8 +124,10 @@ in_checkout() { # try, test
 
 is_root() { ((EUID == 0)); }
 
+may_install() { is_root || [[ -n $dest ]]; }
+
 as_service() { # install, upgrade, rollback, uninstall
-  is_root || [[ -n $dest ]] || fail "$verb needs root." "sudo ./install.sh $verb"
+  may_install || fail "$verb needs root." "sudo ./install.sh $verb$given"
   umask 022
   cd /
   root=$opt venv=$opt/.none build=$opt/build
@@ -131,7 +135,7 @@ as_service() { # install, upgrade, rollback, uninstall
   if $dry_run; then log=/dev/null; fi
   if [[ ! -d $dest/run/systemd/system ]] && $starts; then
     starts=false
-    printf 'systemd does not run here: nothing is started, as with --no-start.\n'
+    printf 'systemd does not run here: nothing is %s.\n' "$(if [[ $verb == uninstall ]]; then echo 'to be stopped'; else echo 'started, as with --no-start'; fi)"
   fi
   if ! $dry_run; then
     mkdir -p "$dest/var/log"
@@ -144,18 +148,19 @@ as_service() { # install, upgrade, rollback, uninstall
   fi
   trap stopped INT TERM
   trap leave EXIT
-  printf '%sedge_agent%s %s%s · full log: %s\n' "$bold" "$plain" "$verb" "$(if $dry_run; then echo ', dry run: nothing is changed'; fi)" "$log"
+  printf '%sedge_agent%s %s%s\n' "$bold" "$plain" "$verb" "$(if $dry_run; then echo ', dry run: nothing is changed'; else echo " · full log: $log"; fi)"
   case $verb in
     install | upgrade) install_service ;;
     rollback) roll_back ;;
     uninstall) steps=$(if $purge; then echo 3; else echo 2; fi) && uninstall ;;
   esac
+  if $dry_run; then printf '\nNothing was changed.\n'; fi
 }
 
 leave() { # whatever happens nothing is lent for longer than this runs, and no failure goes without a word
   local status=$?
   if ! $dry_run; then return_swap; fi
-  if ((status != 0)) && ! $told; then printf '\n%s✗ It ended unexpectedly.%s Log: %s\n' "$red" "$plain" "$log" >&2; fi
+  if ((status != 0)) && ! $told; then printf '\n%s✗ It ended unexpectedly.%s%s\n' "$red" "$plain" "$(see_log)" >&2; fi
 }
 
 stopped() {
@@ -174,28 +179,25 @@ install_service() {
   if ! $full && [[ -f $opt/current/.small ]]; then small=true; fi
   name=$(release_name)
   if is_complete "$name" || ! needs_compiler; then builds=false; fi
-  steps=6
-  if ! is_proved "$name"; then
-    steps=$(if $small; then echo 9; else echo 10; fi)
-  elif ! is_complete "$name"; then
-    steps=7
-  fi
-  if [[ -n $desktop_user ]]; then steps=$((steps + 1)); fi
+  count_steps "$name"
   root=$releases/$name venv=$releases/$name/.venv
   check_machine
   install_debian_packages
   name=$(release_name) # again: Python may have come, or changed, only now
+  count_steps "$name"
   root=$releases/$name venv=$releases/$name/.venv
   make_account
   begin 'Release' "$(tell_change "$now" "$name")"
-  if would "build, prove and use release $name, unless it is there"; then
-    finish 'told'
-  elif ! is_proved "$name"; then
-    prune "$name" # what an interrupted run left takes disk space
-    build_release "$name"
+  if ! is_proved "$name"; then
+    if $dry_run; then
+      plan_release "$name" "$now"
+    else
+      prune "$name" # what an interrupted run left takes disk space
+      build_release "$name"
+    fi
   else
     finish "$name, there already"
-    if ! is_complete "$name"; then build_engine; fi
+    if ! is_complete "$name"; then if $dry_run; then plan_engine; else build_engine; fi; fi
     check_config "$name" || fail "The configuration does not fit: $reason" "Mend $config, then run this again."
   fi
   fetch_models "$name"
@@ -203,9 +205,20 @@ install_service() {
   if $without_desktop; then remove_desktop_audio; fi
   begin 'Service' "$unit"
   activate "$name"
-  prune
-  if ! $dry_run; then rm -rf "$build"; fi
+  prune "$name"
+  if $dry_run; then return 0; fi
+  rm -rf "$build"
   tell_outcome "$now" "$name"
+}
+
+count_steps() { # RELEASE: those of `install_service`
+  steps=6
+  if ! is_proved "$1"; then
+    steps=$(if $small; then echo 9; else echo 10; fi)
+  elif ! is_complete "$1"; then
+    steps=7
+  fi
+  if [[ -n $desktop_user ]]; then steps=$((steps + 1)); fi
 }
 
 is_complete() { # RELEASE: whether nothing of it is left to be built
@@ -223,10 +236,6 @@ tell_change() { # FROM TO
 }
 
 tell_outcome() { # FROM TO
-  if $dry_run; then
-    printf '\nNothing was changed.\n'
-    return
-  fi
   show_health
   if [[ -z $1 ]]; then
     printf '\n%sInstalled.%s %s\n' "$bold" "$plain" "$2"
@@ -253,15 +262,12 @@ roll_back() {
   begin 'Trial of the release' "from $now back to $target"
   is_proved "$target" || fail "Release $target is not whole." 'sudo ./install.sh installs the release of this checkout.'
   root=$releases/$target venv=$releases/$target/.venv
-  as_agent "$venv/bin/edge-agent" --version >>"$log" 2>&1 || fail "Release $target does not start any more." "$now stays. Log: $log"
+  as_agent "$venv/bin/edge-agent" --version >>"$log" 2>&1 || fail "Release $target does not start any more." "$now stays.$(see_log)"
   check_config "$target" || fail "The configuration does not fit release $target: $reason" "Mend $config, then run this again. $now stays."
   finish 'it works'
   begin 'Service' "$unit"
   activate "$target"
-  if $dry_run; then
-    printf '\nNothing was changed.\n'
-    return
-  fi
+  if $dry_run; then return 0; fi
   show_health
   printf '\n%sBack%s at %s; %s is kept, and one more rollback returns to it.\n' "$bold" "$plain" "$target" "$now"
 }
@@ -293,7 +299,10 @@ read_arguments() {
       done
       ;;
     test) pytest_arguments=("$@") ;;
-    install | upgrade | rollback | uninstall) read_options "$@" ;;
+    install | upgrade | rollback | uninstall)
+      if (($#)); then given=$(printf ' %q' "$@"); fi
+      read_options "$@"
+      ;;
     *) usage_error "there is no '$verb', only install, upgrade, rollback, uninstall, try and test" ;;
   esac
 }

@@ -59,6 +59,9 @@ esac
 echo "systemctl $*" >>"$CALLS"
 case "$1 $2" in
   "restart "*) touch "$CALLS.running" ;;
+  "enable "*)
+    mkdir -p "$UNIT_DIRECTORY/multi-user.target.wants"
+    ln -sfn "/etc/systemd/system/$2" "$UNIT_DIRECTORY/multi-user.target.wants/$2" ;;
   "disable --now") rm -f "$CALLS.running" ;;
   "--user "*) exit 1 ;;
 esac
@@ -90,6 +93,7 @@ real_settle_s=$settle_s settle_s=0
 check_machine() { begin 'This machine' 'a fake one'; finish 'good enough'; }
 processor() { echo abcdef; }
 make_environment() {
+  begin 'Virtual environment' 'a fake one'
   mkdir -p "$venv/bin"
   printf '#!/bin/sh\\nexit 0\\n' >"$venv/bin/python"
   cp "$CALLS.agent" "$venv/bin/edge-agent"

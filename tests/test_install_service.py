@@ -329,16 +329,21 @@ def test_a_first_install_that_was_cut_is_repaired(host: Host, when: str, stage: 
     assert (host.in_use(), len(host.releases)) == ("one", 1)
 
 
+def _steps(done: str) -> list[str]:
+    return re.findall(r"^\[.*", done, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("install",), ("upgrade",), ("rollback",), ("uninstall",), ("uninstall", "--purge"), ("--desktop-audio", "ann")],
 )
 def test_a_dry_run_changes_nothing(host: Host, arguments: tuple[str, ...]) -> None:
-    """It tells what would be done, and every file, user and service is as before."""
+    """It tells what would be done, and every file, user and service is as before; that is its last word."""
     for content in ("one", "two"):
         host.release(content)
         host.install()
     host.release("three")
+    (host.opt / ".swap").touch()  # a run that was killed leaves it
     before, users = host.picture(), host.known("passwd")
     host.calls()
     done = host.install(*arguments, "--dry-run")
@@ -346,6 +351,10 @@ def test_a_dry_run_changes_nothing(host: Host, arguments: tuple[str, ...]) -> No
     assert host.known("passwd") == users
     assert all("/tmp/edge-agent-trial." in call for call in host.calls())
     assert "would " in done.stdout
+    assert done.stdout.endswith("\nNothing was changed.\n")
+    assert "/dev/null" not in done.stdout
+    done_steps = host.run(*arguments)
+    assert _steps(done.stdout) == _steps(done_steps.stdout)
 
 
 def test_a_dry_run_on_a_bare_machine_changes_nothing(host: Host) -> None:
@@ -353,6 +362,85 @@ def test_a_dry_run_on_a_bare_machine_changes_nothing(host: Host) -> None:
     before = host.picture()
     host.install("--dry-run")
     assert (host.picture(), host.calls()) == (before, [])
+
+
+@pytest.mark.parametrize("arguments", [("install",), ("--desktop-audio", "ann"), ("uninstall", "--purge")])
+def test_a_dry_run_calls_nothing_done_that_is_not(host: Host, arguments: tuple[str, ...]) -> None:
+    """A step has lines that begin with "would" or one with a tick, which then is true; never both."""
+    host.install("--no-desktop-audio")
+    host.release("two")
+    (host.units / "edge-agent.service").write_text("# older\n")
+    host.config.unlink()
+    told = host.install(*arguments, "--dry-run").stdout
+    steps = re.split(r"^(?=\[)", told, flags=re.MULTILINE)[1:]
+    assert [step for step in steps if ("  would " in step) == ("✓" in step)] == []
+
+
+def test_a_dry_run_of_what_is_installed_finds_nothing_to_do(host: Host) -> None:
+    """Where all is as it should be, no step would do anything; a service that was stopped would be started."""
+    host.install()
+    real_owners = "directory() { :; }; users_directory() { :; }; id() { echo audio spi; }"
+    done = host.run("--dry-run", "--no-models", before=real_owners)
+    assert (done.returncode, re.findall("would .*", done.stdout)) == (0, [])
+    assert "runs already" in done.stdout
+    host.forget("running")
+    told = re.findall("would .*", host.run("--dry-run", "--no-models", before=real_owners).stdout)
+    assert told == ["would start edge-agent.service, and wait until it is ready"]
+
+
+def test_a_dry_run_starts_nothing_where_nothing_is_started(host: Host) -> None:
+    """An image's service would be enabled, and that is all."""
+    told = host.install("--dry-run", "--no-start").stdout
+    assert "would enable edge-agent.service" in told
+    assert not re.search(r"would .*\bstart edge-agent", told)
+
+
+def test_a_dry_run_names_the_releases_that_would_go(host: Host) -> None:
+    """The one before the one in use, which the upgrade makes the one before."""
+    for content in ("one", "two"):
+        host.release(content)
+        host.install()
+    oldest = (host.opt / "previous").readlink().name
+    host.release("three")
+    told = re.findall("would remove release (.*)", host.install("upgrade", "--dry-run").stdout)
+    assert told == [oldest]
+
+
+def test_a_dry_run_fails_where_a_run_would(host: Host) -> None:
+    """Debian packages that are missing can't be installed without a network."""
+    absent = "debian_packages() { echo 'gcc  why'; }; dpkg-query() { printf absent; }"
+    assert "would install 1 Debian packages" in host.run("--dry-run", before=absent).stdout
+    done = host.run("--dry-run", "--offline", before=absent)
+    assert (done.returncode, "--offline forbids" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize("purge", [False, True])
+def test_uninstall_says_where_nothing_is_installed(host: Host, *, purge: bool, dry: bool) -> None:
+    """Nothing "gone" where nothing was, and nothing of a user who is not there."""
+    told = host.install("uninstall", *["--purge"] * purge, *["--dry-run"] * dry).stdout
+    assert "Nothing is installed here" in told
+    assert [word for word in ("gone", "would", "user edge-agent") if word in told] == []
+    assert ("Nothing was changed." in told) == dry
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("options", [(), ("--small",), ("--small", "--desktop-audio", "ann"), ("--desktop-audio=ann",)])
+def test_steps_are_counted_to_the_last(host: Host, options: tuple[str, ...], *, built: bool) -> None:
+    """Every step has its number, and the last one that of all."""
+    if built:
+        host.install(*options)
+    numbers = [step.split("]")[0] for step in _steps(host.install(*options).stdout)]
+    assert numbers == [f"[{number}/{len(numbers)}" for number in range(1, len(numbers) + 1)]
+
+
+def test_steps_are_counted_where_the_engine_alone_is_missing(host: Host) -> None:
+    """It is tried again in a step of its own."""
+    host.note("no-engine")
+    host.install()
+    planned, done = host.install("--dry-run").stdout, host.install().stdout
+    assert _steps(planned) == _steps(done)
+    assert _steps(done)[-1] == "[7/7] Service"
 
 
 def test_uninstall_leaves_what_is_the_owners(host: Host) -> None:
@@ -547,10 +635,21 @@ def test_desktop_audio_is_undone(host: Host) -> None:
     assert "systemctl restart --no-block edge-agent.service" in host.calls()
 
 
-def test_only_root_installs(host: Host) -> None:
-    """Anybody else is told to use sudo."""
-    done = host.run("install", before="is_root() { false; }; unset dest; dest=''")
-    assert done.returncode != 0
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("--dry-run",), "sudo ./install.sh install --dry-run"),
+        (("upgrade",), "sudo ./install.sh upgrade"),
+        (("uninstall", "--purge", "--dry-run"), "sudo ./install.sh uninstall --purge --dry-run"),
+        (("install", "--wheelhouse", "my wheels"), r"sudo ./install.sh install --wheelhouse my\ wheels"),
+    ],
+)
+def test_only_root_installs(host: Host, arguments: tuple[str, ...], advice: str) -> None:
+    """Anybody else is told the same command with sudo, and nothing is done."""
+    before = host.picture()
+    done = host.run(*arguments, before="may_install() { false; }")
+    assert (done.returncode, done.stderr.splitlines()[-1].strip()) == (1, advice)
+    assert host.picture() == before
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def report(findings: Findings, soak: Soak) -> None:
     findings.add("soak_service.exit_status", soak.exit_status, "status", goal=at_most(0))
     _plot(findings, soak)
     warm_min = (soak.warm_s - soak.began_s) / 60
-    findings.notes.append(f"growth counts from {warm_min:.1f} min on; {length_s / 60:.1f} min in all")
+    findings.notes.append(
+        f"it ran for {length_s / 60:.1f} min; the first {warm_min:.1f} min, while it warms up, do not count as growth"
+    )
     if not soak.is_long:
         findings.notes.append(f"under {LEAST_S / 60:.0f} min memory has no goal: its slope is that of a start")
     if soak.death:

@@ -143,8 +143,6 @@ def _check_plot(plot: Path) -> None:
         reason = f"must end in {', '.join(_PICTURES)}"
     elif not directory.is_dir():
         reason = f"there is no directory {directory}"
-    elif plot.is_dir():
-        reason = "is a directory"
     elif not os.access(plot if plot.exists() else directory, os.W_OK):
         reason = "may not be written by you"
     if reason:

@@ -120,10 +120,10 @@ def _make(config: Config, plan: Plan, view: FieldView) -> tuple[FieldReport, tup
     from edge_agent.errors import DeviceError
     from edge_agent.runtime import loop
 
-    prepare(plan.out)
     if plan.play_to is not None:
-        with suppress(DeviceError):  # none is connected: the steps tell of that
+        with suppress(DeviceError):  # no sound at all: the steps tell of that
             choose_device("speaker", plan.play_to)
+    prepare(plan.out)
     around = Surroundings()
     test = FieldTest(config, plan, view, around, on_begin=view.begin, on_result=view.result, on_sample=view.sample)
     report = loop.run(test.run())

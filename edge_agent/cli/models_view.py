@@ -123,9 +123,9 @@ def print_models(found: Mapping[str, Any], console: Console | None = None) -> No
             console.print(Text(f"{kept}; pull it again to go on, or remove it"), soft_wrap=True)
     board = f'{found["memory_mib"]} MiB of memory and language "{found["language"]}"'
     if any(model.get("recommended") for model in found["models"]):
-        marks = f"✓ here   ● used   ★ recommended for {board}   ~ estimated"
+        marks = f"✓ here   ● used   ~ estimated   ★ recommended for\n{board}"
     else:
-        marks = f"✓ here   ● used   ~ estimated; nothing is recommended for {board}"
+        marks = f"✓ here   ● used   ~ estimated\nnothing is recommended for {board}"
     free = "" if found["free_bytes"] is None else f", {found['free_bytes'] / _MIB:.0f} MiB free"
     console.print(
         Text(f"{marks}\n{found['directory']}{free}", "dim"),

@@ -55,7 +55,7 @@ class Number(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{value!r} is no number", param, ctx)
         if _is_outside(found, self.min, self.max):
-            self.fail(f"{value} is not {_limits(self.min, self.max)}", param, ctx)
+            self.fail(f"must be {_limits(self.min, self.max)}, not {value}", param, ctx)
         return found
 
 
@@ -71,7 +71,7 @@ class WholeNumber(click.IntRange):
         except (TypeError, ValueError):
             self.fail(f"{value!r} is no whole number", param, ctx)
         if _is_outside(found, self.min, self.max):
-            self.fail(f"{value} is not {_limits(self.min, self.max)}", param, ctx)
+            self.fail(f"must be {_limits(self.min, self.max)}, not {value}", param, ctx)
         return found
 
 

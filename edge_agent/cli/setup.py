@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from edge_agent.app.setup.broker_address import BrokerAddress
     from edge_agent.config.schema import Config
 
+_MOST_PIPED_BYTES = 8192
+"""More than the longest password, so that a longer one is noticed."""
+
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Ask nothing: what no option says stays as it is.")
@@ -57,6 +60,8 @@ def setup(config_file: Path | None, *, yes: bool, no_check: bool, restart: bool,
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask at; use --yes, and options for what is to change")
     _, config = read_target(target)
+    if yes and answers.mode == "button" and answers.button_pin is None and config.gpio.button is None:
+        raise click.UsageError("--mode button needs --button-pin")
     answers = _with_broker(answers, address, config, flags)
     means = Means(target, config, real_machine(), checks=not no_check, restarts=restart)
     with logging_to(sys.stderr, "critical"):  # what fails is said in words of ours
@@ -109,9 +114,13 @@ def _from_flags(flags: dict[str, object]) -> tuple[Answers, BrokerAddress | None
 def _with_broker(answers: Answers, address: BrokerAddress | None, config: Config, flags: dict[str, object]) -> Answers:
     """Add the broker of the options, and the password that goes with it."""
     from edge_agent.app.setup.answers import broker_of
+    from edge_agent.app.setup.errors import BadAnswerError
     from edge_agent.app.setup.questions import as_broker, parse_authority
 
-    ca_file = None if flags["ca_file"] is None else parse_authority(str(flags["ca_file"]))
+    try:
+        ca_file = None if flags["ca_file"] is None else parse_authority(str(flags["ca_file"]))
+    except BadAnswerError as error:
+        raise click.BadParameter(str(error), param_hint="--ca") from error
     if address is not None:
         answers = replace(answers, broker=as_broker(address, config, ca_file))
     elif ca_file is not None or flags["password_file"] is not None:
@@ -124,11 +133,16 @@ def _with_broker(answers: Answers, address: BrokerAddress | None, config: Config
 
 
 def _read_password(name: str) -> str:
-    if name != "-":
-        from edge_agent.mqtt.credentials import read_password
+    from edge_agent.errors import ConfigError
+    from edge_agent.mqtt.credentials import parse_password, read_password
 
-        return read_password(Path(name))
-    text = sys.stdin.readline().rstrip("\r\n")
-    if not text:
-        raise click.BadParameter("standard input holds no password", param_hint="--password-file")
-    return text
+    try:
+        if name != "-":
+            return read_password(Path(name))
+        typed = sys.stdin.buffer
+        # At a terminal the line is all of it; what is piped in has to end there.
+        content = typed.readline(_MOST_PIPED_BYTES) if sys.stdin.isatty() else typed.read(_MOST_PIPED_BYTES)
+        return parse_password(Path("standard input"), content)
+    except ConfigError as error:
+        problem = error.problems[0]
+        raise click.BadParameter(f"{problem.source}: {problem.message}", param_hint="--password-file") from error

@@ -15,6 +15,7 @@ _WIDTH = 78
 _METER = 40
 _FLOOR_DBFS = -60.0
 _CLIPS_DBFS = -1.0
+_YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
 
 
 class TerminalPerson:
@@ -51,7 +52,14 @@ class TerminalPerson:
 
     def confirm(self, question: str, *, default: bool) -> bool:
         """Ask for a yes or a no."""
-        return click.confirm(f"  {question}", default=default)
+        shown = "Y/n" if default else "y/N"
+        while True:
+            answer = str(click.prompt(f"  {question} [{shown}]", default="", show_default=False, type=str))
+            if not answer.strip():
+                return default
+            if answer.strip().casefold() in _YES_OR_NO:
+                return _YES_OR_NO[answer.strip().casefold()]
+            self.warn("Type y or n.")
 
     def secret(self, question: str) -> str:
         """Ask without showing what is typed, nor how long it is."""

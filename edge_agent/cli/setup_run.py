@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_agent.app.places import find_places
+from edge_agent.app.setup.languages import about_language, require_hearing
 from edge_agent.app.setup.questions import Interview
-from edge_agent.app.setup.saving import draft, save
+from edge_agent.app.setup.saving import check_standing, draft, has_password, save
 from edge_agent.app.setup.sound_questions import SoundQuestions
 from edge_agent.cli.setup_person import TerminalPerson
 
@@ -48,23 +49,33 @@ def unattended(means: Means, answers: Answers) -> None:
     Raises:
         EdgeAgentError: They are wrong, a device is not there, or a file can't be written: nothing was changed.
     """
+    places = find_places(means.config.directories)
+    if answers.language is not None:
+        require_hearing(means.config, answers.language, places)
     new = draft(means.target, answers)
-    sound = means.machine.sound
     if means.checks:
-        if answers.microphone is not None:
-            sound.find("microphone", answers.microphone)
-        if answers.speaker is not None:
-            sound.find("speaker", answers.speaker)
-        if answers.broker is not None and answers.broker.host:
-            found = means.machine.check_broker(new.config, new.password)
-            _say(found.message, is_bad=found.verdict != "ok")
+        _check(means.machine, answers, new)
     _write(means.target, new)
+    if answers.language is not None:
+        for note in about_language(means.config, answers.language, places):
+            if note.needs_doing or answers.language != means.config.language:
+                _say(note.text, is_bad=note.needs_doing)
     if means.restarts:
         if means.machine.service.may_control():
             means.machine.service.control("restart")
             _say("the service was restarted")
         else:
             _say("the service was not restarted: it does not run, or this user may not restart it", is_bad=True)
+
+
+def _check(machine: Machine, answers: Answers, new: Draft) -> None:
+    if answers.microphone is not None:
+        machine.sound.find("microphone", answers.microphone)
+    if answers.speaker is not None:
+        machine.sound.find("speaker", answers.speaker)
+    if answers.broker is not None and answers.broker.host:
+        found = machine.check_broker(new.config, new.password)
+        _say(found.message, is_bad=found.verdict != "ok")
 
 
 def attended(means: Means, answers: Answers, person: Person | None = None) -> None:
@@ -76,17 +87,19 @@ def attended(means: Means, answers: Answers, person: Person | None = None) -> No
     """
     person = person or TerminalPerson()
     target, machine = means.target, means.machine
+    places = find_places(means.config.directories)
+    check_standing(target, means.config, answers)
+    if answers.language is not None:
+        require_hearing(means.config, answers.language, places)
     person.tell(f"The answers go into {target.file}.")
     person.tell("Enter takes what is in brackets. Ctrl-C leaves everything as it was.")
     asking = SoundQuestions(person, machine.sound, machine.service, tries=means.checks)
-    has_password = target.password.exists() or means.config.mqtt.password_file is not None
-    places = find_places(means.config.directories)
     with _given_back(asking, person):
-        interview = Interview(person, means.config, places, asking, has_password)
+        interview = Interview(person, means.config, places, asking, has_password(target, means.config))
         new = _agreed(means, interview, interview.hold(answers))
         person.head("Done")
         if not new.changed and new.password is None:
-            person.tell("Nothing is different from before.")
+            person.tell(f"Nothing is different from before{_no_file(target)}.")
             return
         person.tell(f"Different from before: {', '.join((*new.changed, *_secret(new)))}.")
         if not person.confirm("Write it?", default=True):
@@ -129,7 +142,12 @@ def _write(target: Target, new: Draft) -> None:
     for path in written:
         _say(f"wrote {path}" if path.exists() else f"removed {path}")
     if not written:
-        _say(f"{target.file} is as it was")
+        there = target.file.exists()
+        _say(f"{target.file} is as it was" if there else f"nothing differs from the defaults{_no_file(target)}")
+
+
+def _no_file(target: Target) -> str:
+    return "" if target.file.exists() else f"; no {target.file} was written"
 
 
 def _offer_restart(means: Means, person: Person) -> None:

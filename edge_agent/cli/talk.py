@@ -6,18 +6,30 @@ import faulthandler
 import logging
 import signal
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.cli.options import config_option, json_option, load
+from edge_agent.cli.options import config_option, json_option
+from edge_agent.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from edge_agent.config.load import OwnConfig
     from edge_agent.pipeline.observer import Observer
+
+
+@contextmanager
+def _traced(own: OwnConfig) -> Iterator[None]:
+    """Have a wrong key told with the file or the variable that set it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise own.traced(error) from error
 
 
 def _view(*, as_json: bool) -> AbstractContextManager[Observer]:
@@ -48,7 +60,6 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from edge_agent.app.live import serve
     from edge_agent.config.load import read_own
-    from edge_agent.errors import ConfigError
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
 
@@ -63,11 +74,8 @@ def run(config_file: Path | None, *, as_json: bool) -> int:
         logging.getLogger("edge_agent").setLevel(_log_level(level, quiet=quiet).upper())
 
     level = _log_level(config.log_level, quiet=quiet)
-    with logging_to(sys.stderr, level) as logs, _service_view(as_json=as_json) as view:
-        try:
-            loop.run(serve(own, view, logs, set_log_level, lambda: read_own(config_file)))
-        except ConfigError as error:
-            raise own.traced(error) from error
+    with logging_to(sys.stderr, level) as logs, _service_view(as_json=as_json) as view, _traced(own):
+        loop.run(serve(own, view, logs, set_log_level, lambda: read_own(config_file)))
     return 0
 
 
@@ -82,11 +90,14 @@ def converse(
 ) -> int:
     """Hold the conversation that the recordings, in their order, begin."""
     from edge_agent.app.recorded import hold
+    from edge_agent.config.load import read_own
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
 
-    config = load(config_file)
-    with logging_to(sys.stderr, _log_level(config.log_level, quiet=True)), _view(as_json=as_json) as view:
+    own = read_own(config_file)
+    config = own.under()
+    logged = logging_to(sys.stderr, _log_level(config.log_level, quiet=True))
+    with logged, _view(as_json=as_json) as view, _traced(own):
         loop.run(hold(config, recordings, view, fast=fast, out=out))
     return 0
 
@@ -103,11 +114,13 @@ def ask(text: tuple[str, ...], config_file: Path | None, *, as_json: bool) -> in
     if not words:
         raise click.BadParameter("is empty; write a question", param_hint="TEXT")
     from edge_agent.app.typed import answer_text
+    from edge_agent.config.load import read_own
     from edge_agent.runtime import loop
     from edge_agent.runtime.logs import logging_to
 
-    config = load(config_file)
-    with logging_to(sys.stderr, _log_level(config.log_level, quiet=True)):
+    own = read_own(config_file)
+    config = own.under()
+    with logging_to(sys.stderr, _log_level(config.log_level, quiet=True)), _traced(own):
         report = loop.run(answer_text(config, words))
     if as_json:
         click.echo(json.dumps(report.as_json(), ensure_ascii=False))

@@ -72,6 +72,15 @@ def read_password(path: Path) -> str:
     return _one_line(key, path, content)
 
 
+def parse_password(source: Path, content: bytes) -> str:
+    """Return the password that `source` holds, one line.
+
+    Raises:
+        ConfigError: It is no line or several.
+    """
+    return _one_line("mqtt.password_file", source, content)
+
+
 def _readable(key: str, path: Path) -> bool:
     if not os.access(path, os.R_OK):
         raise _refuse(key, "can't be read; check the unit's LoadCredential=", str(path))

@@ -24,7 +24,10 @@ write_if_changed() { # FILE [USER]: as that user, else as root; the content come
   content=$(cat)
   if [[ -n ${2:-} ]]; then as=(as_user "$2"); fi
   if [[ -f $1 && $("${as[@]}" cat "$1" 2>/dev/null) == "$content" ]]; then return 0; fi
-  if would "write $1"; then return 0; fi
+  if would "write $1"; then
+    must_restart=true
+    return 0
+  fi
   # shellcheck disable=SC2016 # for the inner shell to expand
   "${as[@]}" /bin/sh -c 'umask 022 && mkdir -p "${1%/*}" && rm -f "$1.new" && cat >"$1.new" && chmod 0644 "$1.new" && mv -T "$1.new" "$1"' \
     sh "$1" <<<"$content" 2>>"$log" || fail "${2:-root} could not write $1." "Log: $log"
@@ -69,7 +72,7 @@ END
 
 restart_sound_server() { # USER: it reads its files at its start
   local service
-  if ! $starts || ! $must_restart || $dry_run; then return 0; fi
+  if ! $starts || ! $must_restart || would "have $1's sound server read its files again"; then return 0; fi
   for service in pipewire-pulse pulseaudio; do
     if systemctl --user --machine="$1@" is-active --quiet "$service" 2>>"$log"; then
       systemctl --user --machine="$1@" restart "$service" >>"$log" 2>&1 && say "restarted $1's $service" && return 0

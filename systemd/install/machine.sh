@@ -109,10 +109,10 @@ install_debian_packages() {
     finish 'all there'
     return
   fi
-  if would "install ${#names[@]} Debian packages"; then return; fi
   if $offline; then
     fail "${#names[@]} Debian packages are missing, and --offline forbids to fetch them." "Bring them here, then: apt-get install --no-install-recommends ${names[*]}"
   fi
+  if would "install ${#names[@]} Debian packages"; then return; fi
   as_root=()
   if ((EUID != 0)); then
     command -v sudo >/dev/null || fail "${#names[@]} Debian packages are missing, and this is neither root nor is there sudo." "As root: apt-get install --no-install-recommends ${names[*]}"

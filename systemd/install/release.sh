@@ -73,8 +73,45 @@ build_release() { # NAME: makes `releases/NAME` ready to be used, or fails and l
   finish 'it works'
 }
 
-build_engine() { # the language model engine; without it the rest works, so this never fails the installation
+plan_release() { # NAME IN_USE: what `build_release` would do
+  local extras from
+  extras=$(if $small; then echo embedded; else IFS=,; echo "${core_extras[*]}"; fi)
+  if [[ -n $wheelhouse ]]; then
+    from="from $wheelhouse$(if ! $offline; then echo ', and bring there what it lacks'; fi)"
+  else
+    from=$(if $offline; then echo "from pip's cache, without a network"; else echo 'from PyPI'; fi)
+  fi
+  would "copy the project to $releases/$1"
+  begin 'Virtual environment' "$releases/$1/.venv"
+  would "make it, with Python $(python_version)"
+  begin 'Python packages' "hearing, speaking, pins, MQTT: $extras"
+  would "install them $from"
+  if ! $small; then plan_engine; fi
+  begin 'Trial of the release' 'the command, every engine, and the configuration that is there'
+  would "try them as user $account$(if [[ -n $2 ]]; then echo "; if one fails, $2 stays in use"; fi)"
+}
+
+begin_engine() {
   begin 'Language model engine' "llama.cpp for this machine's processor$(dot_products), $jobs at a time; kept in pip's cache"
+}
+
+plan_engine() { # what `build_engine` would do
+  local memory
+  begin_engine
+  memory=$(mib 'MemAvailable SwapFree')
+  if [[ -n $wheelhouse ]] && has_wheel llama_cpp_python; then
+    would "install it from $wheelhouse"
+  elif ((memory >= mib_to_compile)); then
+    would "compile it, unless pip's cache has it"
+  elif $with_swap; then
+    would "compile it, unless pip's cache has it, with a swap file of $swap_mib MiB for the time it takes"
+  else
+    would "leave it out, unless pip's cache has it: $memory MiB of memory and swap are too little to compile it (--swap, --wheelhouse)"
+  fi
+}
+
+build_engine() { # the language model engine; without it the rest works, so this never fails the installation
+  begin_engine
   missing_llm=''
   if has_engine || room_to_compile; then
     if install_extras "${llm_extras[@]}"; then
@@ -168,6 +205,7 @@ switch_to() { # RELEASE
 prune() { # [RELEASE]: keeps that one, the release in use and the one before
   local path name current previous
   current=$(release_at current) previous=$(release_at previous)
+  if $dry_run && [[ -n $current && -n ${1:-} && $1 != "$current" ]]; then previous=$current; fi # as it would be by now
   for path in "$releases"/*; do
     name=$(basename "$path")
     if [[ ! -d $path || $name == "$current" || $name == "$previous" || $name == "${1:-}" ]]; then continue; fi

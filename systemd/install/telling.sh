@@ -9,14 +9,15 @@ else
 fi
 
 begin() { # TITLE WHY
-  step=$((step + 1)) step_began=$EPOCHSECONDS
+  step=$((step + 1)) step_began=$EPOCHSECONDS planned=0
   printf '\n%s[%d/%d] %s%s\n      %s%s%s\n' "$bold" "$step" "$steps" "$1" "$plain" "$dim" "$2" "$plain"
   printf '\n===== [%d/%d] %s\n' "$step" "$steps" "$1" >>"$log"
 }
 
 say() { printf '      %s\n' "$1"; }
 
-finish() { # WHAT: closes a step
+finish() { # WHAT: closes a step; in a dry run only one in which nothing would be done, for the rest is not so yet
+  if ((planned)); then return 0; fi
   printf '      %s✓%s %s %s(%s)%s\n' "$green" "$plain" "$1" "$dim" "$(duration $((EPOCHSECONDS - step_began)))" "$plain"
 }
 
@@ -38,9 +39,12 @@ fail_with_log() { # WHAT REMEDY
 }
 
 would() { # WHAT: true, and told, in a dry run: whoever asks then does nothing
-  if $dry_run; then say "would $1"; fi
-  $dry_run
+  if ! $dry_run; then return 1; fi
+  planned=$((planned + 1))
+  say "would $1"
 }
+
+see_log() { if ! $dry_run; then echo " Log: $log"; fi; } # the end of a message; a dry run writes none
 
 usage_error() {
   printf 'install.sh: %s (see ./install.sh --help)\n' "$1" >&2

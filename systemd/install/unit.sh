@@ -2,13 +2,14 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # sourced by install.sh: names are shared with its other parts
 
 readonly unit=edge-agent.service
+readonly command_link=$dest/usr/local/bin/edge-agent command_target=/opt/edge-agent/current/.venv/bin/edge-agent
+readonly enabling_link=$units/multi-user.target.wants/$unit
 start_within_s=960 # the agent itself asks systemd for up to 15 minutes, on a slow card
 settle_s=15 # a release that ends sooner than this after it was ready has not come up
 hear_within_s=15 # more: the microphone of the release before may take a while to be free
 
 install_file() { # FROM TO: status 0 where something changed
   if cmp -s "$1" "$2"; then return 1; fi
-  if would "write $2"; then return 0; fi
   mkdir -p "$(dirname "$2")"
   cp "$1" "$2.new"
   chmod 0644 "$2.new"
@@ -28,7 +29,7 @@ board_limits() { # the drop-in: shares of the memory that there is, and groups t
 }
 
 place_unit() { # RELEASE: sets `unit_changed`
-  local limits=$opt/.board.conf link=$dest/usr/local/bin/edge-agent was_stale=false
+  local limits=$opt/.board.conf was_stale=false
   if [[ -e $opt/.stale ]]; then was_stale=true; fi
   unit_changed=false
   touch "$opt/.stale" # until the service has come up with what is written here
@@ -37,21 +38,20 @@ place_unit() { # RELEASE: sets `unit_changed`
   if install_file "$limits" "$units/$unit.d/10-board.conf"; then unit_changed=true; fi
   rm -f "$limits"
   if ! $was_stale && ! $unit_changed && ! $must_restart; then rm -f "$opt/.stale"; fi
-  if [[ $(readlink "$link" 2>/dev/null) != "/opt/edge-agent/current/.venv/bin/edge-agent" ]]; then
-    mkdir -p "$(dirname "$link")"
-    ln -sfn /opt/edge-agent/current/.venv/bin/edge-agent "$link.new"
-    mv -T "$link.new" "$link"
+  if [[ $(readlink "$command_link" 2>/dev/null) != "$command_target" ]]; then
+    mkdir -p "$(dirname "$command_link")"
+    ln -sfn "$command_target" "$command_link.new"
+    mv -T "$command_link.new" "$command_link"
   fi
 }
 
 enable_unit() { # by hand where no systemd runs: an image that is being made
-  local link=$units/multi-user.target.wants/$unit
   if $starts; then
     systemctl daemon-reload
     quietly systemctl enable "$unit" || fail_with_log 'systemd could not enable the service.' "See systemctl status $unit."
-  elif [[ ! -L $link ]]; then
-    mkdir -p "$(dirname "$link")"
-    ln -s "/etc/systemd/system/$unit" "$link"
+  elif [[ ! -L $enabling_link ]]; then
+    mkdir -p "$(dirname "$enabling_link")"
+    ln -s "/etc/systemd/system/$unit" "$enabling_link"
   fi
 }
 
@@ -118,12 +118,34 @@ show_journal() {
   { journalctl --unit "$unit" --lines 15 --no-pager --output cat 2>/dev/null || true; } | cut -c -200 | sed 's/^/  | /' >&2
 }
 
+plan_activation() { # RELEASE: what `activate` would do
+  local now from=$releases/$1 restarts=$must_restart
+  now=$(release_at current)
+  if [[ ! -d $from ]]; then from=$checkout; fi
+  if [[ $now != "$1" ]]; then would "switch from ${now:-nothing} to $1"; fi
+  if ! cmp -s "$from/systemd/$unit" "$units/$unit"; then would "write $units/$unit"; fi
+  if ! board_limits | cmp -s - "$units/$unit.d/10-board.conf"; then would "write $units/$unit.d/10-board.conf"; fi
+  if ((planned)) || ! is_running_current; then restarts=true; fi # what follows takes effect without
+  if [[ $(readlink "$command_link" 2>/dev/null) != "$command_target" ]]; then would "link $command_link to $command_target"; fi
+  if [[ ! -L $enabling_link ]]; then would "enable $unit, which then starts with the system"; fi
+  if ! $starts; then
+    finish 'enabled; it starts with the system'
+  elif $restarts; then
+    would "$(if [[ $(unit_property ActiveState) == active ]]; then echo restart; else echo start; fi) $unit, and wait until it is ready"
+  else
+    finish 'runs already'
+  fi
+}
+
 activate() { # RELEASE: switch, start, wait; where it does not come up the one that ran before is started again
   local before earlier why status must_hear=false
+  if $dry_run; then
+    plan_activation "$1"
+    return 0
+  fi
   before=$(release_at current) earlier=$(release_at previous)
   # A run that was cut after its switch: what ran before it is still what there is to go back to.
   if [[ $before == "$1" && -n $(started_last) ]]; then before=$(started_last); fi
-  if would "switch from ${before:-nothing} to $1, enable and start $unit"; then return 0; fi
   # Where the sound was set up anew in this run, hearing may have to wait for the desktop's next login.
   if $starts && ! $must_restart && [[ -n $before && $before != "$1" && $(unit_property ActiveState) == active ]]; then
     status=$(unit_property StatusText)

@@ -37,7 +37,15 @@ def test_one_part_prints_one_object(command_line: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
+        ((), "Choose from: concurrency, conversation, idle, mqtt, soak"),
         (("nothing",), "concurrency"),
+        (("idle", "--seconds", "long"), "'long' is no number"),
+        (("idle", "--seconds", "nan"), "'nan' is no number"),
+        (("soak", "--minutes", "0"), "must be 0.5 or more, not 0"),
+        (("soak", "--every-s", "500"), "must be from 10 to 120, not 500"),
+        (("soak", "--plot", "/no/such/x.png"), "there is no directory /no/such"),
+        (("soak", "--plot", "x.txt"), "must end in .png"),
+        (("soak", "--plot", "."), "is a directory"),
         (("idle", "--only", "ledger"), "--only"),
         (("conversation", "--only", "ledger"), "--only"),
         (("idle", "--speech", "."), "--speech"),

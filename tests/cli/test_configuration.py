@@ -107,3 +107,18 @@ def test_a_state_directory_that_can_not_be_written_is_one_complaint(device: Comm
     (directory / "remote.json.new").mkdir()
     done = device.run("config", "reset-remote", "--config", "config.toml")
     assert_one_complaint(done, "remote.json", "can't be kept", status=1)
+
+
+@pytest.mark.parametrize("command", [("run",), ("ask", "hallo")], ids=["run", "ask"])
+def test_a_language_without_intents_is_told_with_the_file_that_chose_it(
+    command: tuple[str, ...], command_line: CommandLine
+) -> None:
+    """And not with a file that nobody has."""
+    file = command_line.write("my.toml", 'log_level = "error"\nlanguage = "de"\n[mqtt]\nhost = ""\n')
+    done = command_line.run(*command, "--config", file)
+    assert_one_complaint(done, f"{file}: language: no intents in 'de' come with edge_agent, only in en, zh;")
+    assert "intents.builtin = false" in done.stderr
+    checked = command_line.run("config", "check", file)
+    assert_one_complaint(checked, f"{file}: language: no intents in 'de'")
+    by_variable = command_line.run(*command, env={"EDGE_AGENT_LANGUAGE": "de", "EDGE_AGENT_LOG_LEVEL": "error"})
+    assert_one_complaint(by_variable, "edge-agent: EDGE_AGENT_LANGUAGE: language: no intents in 'de'")

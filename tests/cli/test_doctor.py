@@ -84,6 +84,13 @@ def test_a_configuration_that_is_wrong_is_a_fault_and_no_end(command_line: Comma
 def test_a_check_that_is_not_known(command_line: CommandLine) -> None:
     """Those there are are named."""
     assert_one_complaint(command_line.run("doctor", "--only", "weather"), "'weather' is none of", "broker")
+    assert_one_complaint(command_line.run("doctor", "--only", ""), "--only", "broker")
+
+
+def test_checks_that_are_chosen_add_up(command_line: CommandLine) -> None:
+    """By commas and by the option again; a dash is as good as an underscore."""
+    done = command_line.run("doctor", "--json", "--only", "python,desktop-audio", "--only", "system")
+    assert {entry["name"] for entry in json.loads(done.stdout)} == {"python", "desktop_audio", "system"}
 
 
 def test_the_table_in_eighty_columns() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -20,12 +21,15 @@ from click.testing import CliRunner
 from commands import CommandLine, assert_one_complaint, isolated
 from hostile_server import HostileServer, hostile_server, redirect, status, whole
 from model_files import an_entry, as_toml
+from rich.console import Console
 
 from edge_agent.app import models_home
 from edge_agent.app.models_home import ModelsNotAllowedError
+from edge_agent.cli.main import _COMMANDS, cli
 from edge_agent.cli.models import models as models_group
+from edge_agent.cli.models_view import describe, print_models
 from edge_agent.config.schema import Config
-from edge_agent.models.catalog import CatalogModel
+from edge_agent.models.catalog import CatalogModel, load_catalog
 from edge_agent.models.layout import ModelsHome
 
 NAME = "tiny-instruct"
@@ -122,6 +126,7 @@ def test_a_model_is_listed_pulled_verified_and_removed(
     done = models(command_line, "remove", NAME, "--force")
     assert (done.returncode, path.exists()) == (0, False)
     assert f"{NAME} is removed" in done.stdout
+    assert_one_complaint(models(command_line, "remove", NAME), "there is nothing to remove")
 
 
 def test_remedies_have_sudo_where_the_models_are_another_user_s(
@@ -190,6 +195,10 @@ def test_what_can_t_be_had_is_one_line(
         (["pull", NAME, "--from", "/no/such"], "/no/such: no such directory"),
         (["pull", NAME, "--mirror", "ftp://x"], "is not an http, https or file address"),
         (["pull", NAME, "--from", ".", "--mirror", "https://x"], "exclude each other"),
+        (["pull", NAME, "--recommended"], "exclude each other"),
+        (["pull", "--recommended", "--language", "xx"], 'nothing for language "xx"'),
+        (["path", "wake"], "come with the Python package pymicro-wakeword"),
+        (["remove", "wake"], "come with the Python package"),
         (["remove", "absent"], "is not in the catalogue"),
         (["verify", "absent"], "is not in the catalogue"),
     ):
@@ -197,6 +206,30 @@ def test_what_can_t_be_had_is_one_line(
     done = models(command_line, "pull", "wake")
     assert (done.returncode, done.stdout) == (0, "")
     assert "need no download: they come with the Python package pymicro-wakeword" in done.stderr
+
+
+def test_the_list_fits_into_eighty_columns() -> None:
+    """Of our own catalogue, in one line a model; a star is explained where there is one."""
+    config, catalog, home = Config(), load_catalog(), ModelsHome(Path("/nowhere"))
+    for language, mark in (("en", "★ recommended for"), ("xx", "nothing is recommended for")):
+        out = io.StringIO()
+        found = describe(config, catalog, home, language)
+        print_models(found, Console(file=out, width=80, highlight=False))
+        lines = out.getvalue().splitlines()
+        assert max(map(len, lines)) <= 80
+        for model in catalog.models:
+            (line,) = [line for line in lines if f" {model.id} " in line]
+            assert line.rstrip().endswith(model.licence.partition(" (")[0])
+        assert ("★" in out.getvalue()) is (language == "en")
+        assert mark in out.getvalue()
+
+
+def test_help_is_not_cut_off() -> None:
+    """Each command's line is whole, and fits."""
+    shown = CliRunner().invoke(models_group, ["--help"], terminal_width=80).output
+    assert "..." not in shown.partition("Commands:")[2]
+    described = CliRunner().invoke(cli, ["--help"], terminal_width=80).output.partition("Commands:")[2].split("\n")
+    assert len([line for line in described if line.strip()]) == len(_COMMANDS)
 
 
 def test_a_directory_serves_without_a_network(

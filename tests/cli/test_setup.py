@@ -13,13 +13,17 @@ import time
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
+from certificates import Authority
 from click.testing import CliRunner, Result
 from pulse_rig import PulseRig
 
 from edge_agent.app.setup import target as targets
 from edge_agent.app.setup.errors import NotAllowedError
+from edge_agent.cli.configuration import check
 from edge_agent.cli.setup import setup
+from edge_agent.cli.setup_person import TerminalPerson
 from edge_agent.errors import EdgeAgentError
 
 PATIENCE_S = 40.0
@@ -74,11 +78,14 @@ def test_a_device_is_enrolled_by_options(tmp_path: Path) -> None:
         (["--mode", "sometimes"], "always, button, wake_word"),
         (["--wake-word", "computer"], "okay_nabu"),
         (["--wake-word", "alexa", "--mode", "always"], "--wake-word needs"),
-        (["--mode", "button"], "needs gpio.button.pin"),
+        (["--mode", "button"], "--mode button needs --button-pin"),
+        (["--language", "xx"], "nothing hears 'xx': there is no Vosk model for it in "),
+        (["--group", "none", "--group", "x"], "none means no group, and stands alone"),
         (["--broker", "mqtt://me:geheim@b"], "--password-file"),
         (["--broker", "none", "--password-file", "-"], "need a broker"),
         (["--password-file", "-"], "need a broker"),
-        (["--ca", "absent.pem", "--broker", "mqtts://b"], "is no file"),
+        (["--ca", "absent.pem", "--broker", "mqtts://b"], "--ca: "),
+        (["--ca", __file__, "--broker", "mqtts://b"], "holds no certificate in PEM form"),
         (["--name", "a b"], "letters, digits"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
@@ -93,6 +100,101 @@ def test_wrong_options_change_nothing(options: list[str], words: str, tmp_path: 
     assert list(tmp_path.iterdir()) == []
     if isinstance(result.exception, EdgeAgentError):
         assert result.exception.exit_status == 2
+
+
+@pytest.mark.parametrize("password", ["", "one\ntwo\n", "x" * 9000], ids=["none", "two lines", "endless"])
+def test_a_password_is_one_line(password: str, tmp_path: Path) -> None:
+    """What else is piped in is refused, and not cut to its first line."""
+    options = ["--yes", "--no-check", "--config", str(tmp_path / "c.toml"), "--broker", "mqtt://me@b"]
+    result = run(*options, "--password-file", "-", input=password)
+    assert "--password-file: standard input: should hold the password and nothing else" in complaint(result)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_authority_s_certificate_is_taken(tmp_path: Path) -> None:
+    """By its absolute path."""
+    authority = Authority(tmp_path)
+    file = tmp_path / "config.toml"
+    options = ["--yes", "--no-check", "--config", str(file), "--broker", "mqtts://b", "--ca", str(authority.file)]
+    result = run(*options)
+    assert result.exception is None, complaint(result)
+    assert tomllib.loads(file.read_text(encoding="utf-8"))["mqtt"]["tls"]["ca_file"] == str(authority.file)
+
+
+def test_a_password_that_others_may_read_is_refused_with_the_command(tmp_path: Path) -> None:
+    """It can be copied, and the option is named."""
+    file = tmp_path / "pass word"
+    file.write_text("geheim\n", encoding="utf-8")
+    file.chmod(0o644)
+    options = ["--yes", "--no-check", "--config", str(tmp_path / "c.toml"), "--broker", "mqtt://me@b"]
+    said = complaint(run(*options, "--password-file", str(file)))
+    assert "--password-file: " in said
+    assert said.endswith(f"run: chmod 600 '{file}'")
+
+
+@pytest.mark.parametrize("answers", [("", ""), ("perhaps", "n"), ("Yes", "")], ids="-".join)
+def test_a_yes_or_no_is_asked_for_in_plain_words(answers: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Enter takes the default; what is neither is told how to answer."""
+    said: list[bool] = []
+
+    @click.command()
+    def asking() -> None:
+        said.append(TerminalPerson().confirm("Well?", default=True))
+
+    shown = CliRunner().invoke(asking, input="\n".join((*answers, ""))).output
+    assert said == [answers[1] != "n"]
+    assert "Well? [Y/n]: " in shown
+    assert ("! Type y or n.\n" in shown) == (answers[0] == "perhaps")
+    assert capsys.readouterr().out == ""
+
+
+def test_where_no_file_is_needed_none_is_written(tmp_path: Path) -> None:
+    """The line does not speak of a file that is not there."""
+    file = tmp_path / "config.toml"
+    result = run("--yes", "--no-check", "--config", str(file), "--mode", "always")
+    assert result.output == f"nothing differs from the defaults; no {file} was written\n"
+    assert not file.exists()
+
+
+def test_a_language_without_commands_is_one_that_the_service_starts_with(tmp_path: Path) -> None:
+    """What is written is what `config check` takes; what is still to be done is told, and the way back undoes it."""
+    file = tmp_path / "config.toml"
+    file.write_text(f'[directories]\nmodels = "{tmp_path / "models"}"\n', encoding="utf-8")
+    options = ["--yes", "--no-check", "--config", str(file), "--language"]
+    result = run(*options, "de")
+    assert result.exception is None, complaint(result)
+    written = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert (written["language"], written["intents"]) == ("de", {"builtin": False})
+    assert CliRunner().invoke(check, [str(file)], standalone_mode=False).output == f"{file}: ok\n"
+    assert "! No commands in 'de' come with it, only in en and zh; so intents.builtin = false." in result.stderr
+    assert "! Nothing here hears 'de' yet, and without that the service does not start." in result.stderr
+    first = file.read_bytes()
+    assert run(*options, "de").exception is None
+    assert file.read_bytes() == first
+    back = run(*options, "en")
+    assert "builtin" not in file.read_text(encoding="utf-8")
+    assert "The commands in 'en' that come with it count again" in back.stdout
+
+
+def test_a_language_of_ones_own_needs_its_model_first(tmp_path: Path) -> None:
+    """With the model it is as good as any other."""
+    file = tmp_path / "config.toml"
+    file.write_text(f'[directories]\nmodels = "{tmp_path}"\n', encoding="utf-8")
+    (tmp_path / "vosk" / "vosk-model-small-xx-1").mkdir(parents=True)
+    result = run("--yes", "--no-check", "--config", str(file), "--language", "xx")
+    assert result.exception is None, complaint(result)
+    assert CliRunner().invoke(check, [str(file)], standalone_mode=False).exception is None
+    assert "is heard by Vosk, vosk-model-small-xx-1" in result.stdout
+
+
+def test_files_that_are_named_and_absent_are_refused(tmp_path: Path) -> None:
+    """The whole is checked as `config check` does, with the file's name and the key's."""
+    file = tmp_path / "config.toml"
+    before = '[llm]\nmodel = "gone.gguf"\n'
+    file.write_text(before, encoding="utf-8")
+    result = run("--yes", "--no-check", "--config", str(file), "--volume", "5")
+    assert complaint(result) == f"{file}: llm.model: {tmp_path / 'gone.gguf'} does not exist"
+    assert file.read_text(encoding="utf-8") == before
 
 
 def test_without_a_terminal_nothing_is_asked(tmp_path: Path) -> None:

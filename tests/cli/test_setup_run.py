@@ -18,6 +18,7 @@ from edge_agent.app.setup.errors import BadAnswerError
 from edge_agent.app.setup.saving import read_target
 from edge_agent.app.setup.target import Target
 from edge_agent.cli.setup_run import Means, attended, unattended
+from edge_agent.config.schema import Config
 from edge_agent.errors import ConfigError, DeviceError, UnknownDeviceError
 
 SOUND = (
@@ -83,6 +84,7 @@ def test_a_whole_conversation(target: Target, capsys: pytest.CaptureFixture[str]
         ("Volume", "65"),
         ("Did you hear", True),
         ("Language", "german"),
+        ("Language", "xx"),
         ("Language", "de"),
         ("When does it listen?", "wake word"),
         ("Wake words", "computer"),
@@ -106,6 +108,7 @@ def test_a_whole_conversation(target: Target, capsys: pytest.CaptureFixture[str]
         "language": "de",
         "device_id": "kitchen",
         "groups": ["floor", "all"],
+        "intents": {"builtin": False},
         "audio": {"input_device": "hw:CARD=Mic", "output_device": "hw:CARD=Spk", "volume": 65},
         "activation": {"mode": "wake_word", "words": ["hey_jarvis"]},
         "mqtt": {"host": "b", "username": "me", "password_file": "mqtt-password"},
@@ -122,6 +125,8 @@ def test_a_whole_conversation(target: Target, capsys: pytest.CaptureFixture[str]
         "nothing but zeros",
         "a volume is a number",
         "a language is its ISO 639 code",
+        "nothing hears 'xx'",
+        "so intents.builtin = false",
         "edge-agent models pull",
         "is not one of the wake words",
         "a password does not belong in the address",
@@ -130,6 +135,43 @@ def test_a_whole_conversation(target: Target, capsys: pytest.CaptureFixture[str]
         "a name has letters",
     ):
         assert part in said, part
+
+
+def test_what_no_answer_mends_is_told_before_the_questions(target: Target) -> None:
+    """Nobody answers ten of them for nothing."""
+    target.file.write_text('[llm]\nmodel = "gone.gguf"\n', encoding="utf-8")
+    person = ScriptedPerson()
+    with pytest.raises(ConfigError, match=r"llm\.model: .*gone\.gguf does not exist"):
+        attended(means(target, FakeMachine()), Answers(), person)
+    assert person.heard == []
+
+
+def test_a_language_that_keeps_the_service_from_starting_is_mended(target: Target) -> None:
+    """As an older setup, or a hand, has left it."""
+    target.file.write_text('language = "de"\n', encoding="utf-8")
+    given = Answers("", "", Config().audio.volume, mode="always", broker=Broker(), device_id="hall", groups=())
+    attended(means(target, FakeMachine()), given, ScriptedPerson(("Language", ENTER), ("Write it", ENTER)))
+    assert written(target) == {"language": "de", "intents": {"builtin": False}, "device_id": "hall"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "content", "hint"),
+    [
+        ('password_file = "mqtt-password"', "old\n", "Enter keeps the present one"),
+        ('password_file = "mqtt-password"', "", "Enter: none"),
+        ("", "old\n", "Enter: none"),
+    ],
+    ids=["in place", "empty", "not used"],
+)
+def test_a_password_is_kept_only_where_there_is_one(setting: str, content: str, hint: str, target: Target) -> None:
+    """The question says what Enter does."""
+    target.file.write_text(f'[mqtt]\nhost = "b"\nusername = "u"\n{setting}\n', encoding="utf-8")
+    target.password.write_text(content, encoding="utf-8")
+    person = ScriptedPerson(("Broker", "mqtt://u@b:1883"), (f"Password, not shown ({hint})", KeyboardInterrupt))
+    given = Answers("", "", 10, "en", "always", device_id="hall", groups=())
+    with pytest.raises(click.Abort):
+        attended(means(target, FakeMachine(), checks=False), given, person)
+    assert person.is_done
 
 
 def test_what_options_answer_is_not_asked(target: Target) -> None:

@@ -8,10 +8,11 @@ import pytest
 from model_files import an_entry
 
 from edge_agent.models.catalog import Catalog
-from edge_agent.models.errors import ModelBusyError, PlaceError
+from edge_agent.models.errors import ModelBusyError, PlaceError, UnknownModelError
 from edge_agent.models.inventory import Verdict, survey, verify_steps
 from edge_agent.models.layout import ModelsHome
 from edge_agent.models.pins import Contained, Contents, Pin, Pins
+from edge_agent.models.proving import find_fault
 from edge_agent.models.removing import kept_bytes, remove_model, remove_parts
 from edge_agent.models.sources import SourceAddressError, WebSource, check_mirror, directory_from
 
@@ -20,6 +21,19 @@ LLM = an_entry("llm", "a-model", {"a-model.gguf": b"weights"}, ADDRESS)
 VOICE = an_entry("piper", "en_US-a-low", {"en_US-a-low.onnx": b"voice", "en_US-a-low.onnx.json": b"{}"}, ADDRESS)
 VOSK = an_entry("vosk", "vosk-a", {"vosk-a.zip": b"zip"}, ADDRESS)
 CATALOG = Catalog(models=(LLM, VOICE, VOSK))
+
+
+def test_a_voice_without_its_settings_is_told_which_file_it_lacks(tmp_path: Path) -> None:
+    """The reader has only named the .onnx file."""
+    (tmp_path / "a.onnx").write_bytes(b"voice")
+    fault = find_fault("piper", tmp_path / "a.onnx")
+    assert fault == "a.onnx.json, which belongs beside it, can't be read: No such file or directory"
+
+
+def test_a_name_is_guessed_in_the_catalogue_s_spelling() -> None:
+    """So that it can be copied."""
+    with pytest.raises(UnknownModelError, match='did you mean "en_US-a-low"'):
+        CATALOG.find("EN_us-a-lo")
 
 
 @pytest.fixture

@@ -352,7 +352,7 @@ def test_without_builtins_only_the_users_intents_are_there(write: Callable[..., 
 
 def test_a_language_without_templates_needs_the_users_own(write: Callable[..., Path]) -> None:
     """An unknown language is refused with the known ones named; without built-ins it works."""
-    with pytest.raises(IntentsFileError, match=r"no built-in intents in 'de'; there are: en, zh\."):
+    with pytest.raises(ConfigError, match=r"language: no intents in 'de' come with edge_agent, only in en, zh;"):
         load_intents("de", builtin=True, paths=[], outputs={})
     path = write("language: de\nintents: {Kaffee: {sentences: ['[einen] Kaffee'], action: {reply: Kommt}}}")
     loaded = load_intents("de", builtin=False, paths=[path], outputs={})

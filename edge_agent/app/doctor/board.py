@@ -161,8 +161,9 @@ def check_throttling(around: Surroundings) -> CheckResult:
     if told and (found := re.search(r"0x([0-9a-fA-F]+)", told)):
         bits = (bits or Throttled(0)) | Throttled(int(found.group(1), 16) & sum(Throttled))
     if bits is None and "Raspberry Pi" in check_board(around).message:
-        message, remedy = "can't be told: the firmware does not answer you", "sudo edge-agent doctor --only throttling"
-        return CheckResult("throttling", "warning", message, remedy, {"bits": None})
+        message = "can't be told: the firmware does not answer you"
+        as_root = "sudo edge-agent doctor --only throttling"
+        return CheckResult("throttling", "warning", message, as_root, {"bits": None})
     if bits is None:
         return CheckResult("throttling", "ok", "this machine does not tell", figures={"bits": None})
     figures = {"bits": f"0x{bits.value:x}"}

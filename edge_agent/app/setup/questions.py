@@ -19,7 +19,7 @@ from edge_agent.app.setup.answers import (
 )
 from edge_agent.app.setup.broker_address import NO_BROKER, PORT, TLS_PORT, BrokerAddress, parse_broker
 from edge_agent.app.setup.errors import BadAnswerError
-from edge_agent.app.setup.languages import about_language
+from edge_agent.app.setup.languages import about_language, require_hearing
 from edge_agent.app.setup.person import ask_until
 from edge_agent.mqtt.identity import default_device_id
 
@@ -73,7 +73,7 @@ class Interview:
         person, config = self.person, self.config
         if answers.language is None:
             person.head("Language")
-            language = ask_until(person, "Language (en, de, zh, ...)", config.language, parse_language)
+            language = ask_until(person, "Language (en, de, zh, ...)", config.language, self._parse_language)
             answers = replace(answers, language=language)
             for note in about_language(config, language, self.places):
                 (person.warn if note.needs_doing else person.tell)(note.text)
@@ -93,6 +93,11 @@ class Interview:
             asked = "The button's pin, by its BCM number (the other wire goes to ground)"
             answers = replace(answers, button_pin=ask_until(person, asked, "17", parse_pin))
         return answers
+
+    def _parse_language(self, text: str) -> str:
+        language = parse_language(text)
+        require_hearing(self.config, language, self.places)
+        return language
 
     def broker(self, answers: Answers) -> Answers:
         """Ask for the broker, and who the device is to it."""
@@ -180,9 +185,13 @@ def parse_authority(text: str) -> str:
     """Return the absolute path of an authority's file; empty for the system's authorities.
 
     Raises:
-        BadAnswerError: There is no such file.
+        BadAnswerError: There is no such file, or no authority's certificate in it.
     """
     from pathlib import Path
+
+    from edge_agent.config.mqtt import MqttTlsConfig
+    from edge_agent.errors import ConfigError
+    from edge_agent.mqtt.tls import load_context
 
     text = text.strip()
     if text.casefold() in {"", "system"}:
@@ -190,4 +199,8 @@ def parse_authority(text: str) -> str:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
         raise BadAnswerError(f"{path} is no file")
+    try:
+        load_context(MqttTlsConfig(ca_file=path))
+    except ConfigError as error:
+        raise BadAnswerError(f"{path} {error.problems[0].message}") from error
     return str(path)

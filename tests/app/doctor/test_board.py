@@ -145,6 +145,16 @@ def test_throttling_by_vcgencmd(tmp_path: Path) -> None:
     assert found.figures == {"bits": "0x20002"}
 
 
+def test_throttling_that_a_raspberry_pi_does_not_tell(tmp_path: Path) -> None:
+    """It could: that is worth a look as root."""
+    model = tmp_path / "proc/device-tree/model"
+    model.parent.mkdir(parents=True)
+    model.write_text("Raspberry Pi 4 Model B Rev 1.5\0")
+    found = check_throttling(paper(tmp_path))
+    assert (found.verdict, found.remedy) == ("warning", "sudo edge-agent doctor --only throttling")
+    assert found.figures == {"bits": None}
+
+
 def test_power_of_a_raspberry_pi_5(tmp_path: Path) -> None:
     """A small supply limits the USB ports, unless it was told to be a large one; a low input is a bad cable."""
     board = raspberry_pi_5(tmp_path)

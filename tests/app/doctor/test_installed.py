@@ -78,6 +78,15 @@ def test_a_model_that_lacks_a_part(models: Path, tmp_path: Path, broken: str, me
     assert message in found.message
 
 
+def test_a_language_without_models_is_not_sent_to_the_catalogue(tmp_path: Path) -> None:
+    """A pull would find nothing; one that the catalogue has is pulled."""
+    empty = tmp_path / "models"
+    unknown = check_models(config_of(empty, language="xx"), paper(tmp_path))
+    assert "there are models for de, en," in unknown.remedy
+    assert "pull" not in unknown.remedy
+    assert "models pull --recommended" in check_models(config_of(empty, language="de"), paper(tmp_path)).remedy
+
+
 def test_a_file_that_is_something_else(models: Path, tmp_path: Path) -> None:
     """A page of a web server, saved under a model's name."""
     (models / "llm/small.gguf").write_text("<html>")

@@ -22,6 +22,7 @@ from edge_agent.app.doctor.sound import (
 )
 from edge_agent.config.audio import AudioConfig
 from edge_agent.config.schema import Config
+from edge_agent.errors import DeviceError
 from edge_agent.runtime import loop
 
 SERVED = {
@@ -51,6 +52,7 @@ def test_devices_that_work(sound_system: PulseRig, tmp_path: Path) -> None:
     assert check_speaker(config, around).verdict == "ok"
     rates = check_sample_rates(config, around)
     assert rates.verdict == "ok"
+    assert rates.message.startswith("microphone agent_mic takes 16, 44.1, 48 kHz; speaker agent_speaker takes")
     assert rates.figures["microphone_rates_hz"] == "16000, 44100, 48000"
 
 
@@ -89,6 +91,39 @@ def test_a_hardware_microphone_of_nothing_but_zeros_is_a_fault(
     found = check_microphone(config_of(), paper(tmp_path))
     assert found.verdict == verdict
     assert ("muted" in found.remedy) is (zero_share == 1)
+
+
+def test_a_device_that_is_away_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line has its name at the head."""
+
+    async def measure(*_: object) -> LevelSummary:
+        raise DeviceError("microphone", "none is connected")
+
+    monkeypatch.setattr(sound, "measure_levels", measure)
+    assert check_microphone(config_of(), paper(tmp_path)).message == "none is connected"
+
+
+def test_nothing_is_minus_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in words nor in figures."""
+
+    async def measure(*_: object) -> LevelSummary:
+        return LevelSummary(
+            name="mic",
+            rms_dbfs=-0.04,
+            peak_dbfs=-0.04,
+            floor_dbfs=-40,
+            clipped_share=0,
+            zero_share=0,
+            rate_hz=16_000,
+            frames_lost=0,
+        )
+
+    monkeypatch.setattr(sound, "measure_levels", measure)
+    found = check_microphone(config_of(), paper(tmp_path))
+    assert "peak 0 dB" in found.message
+    assert str(found.figures["peak_dbfs"]) == "0.0"
+    echo = judge_echo(EchoPath("mic", "out", loop_ms=90.0, delay_ms=20.0, coupling_db=-0.2, heard_rms=9.0))
+    assert "+0 dB" in echo.message
 
 
 @pytest.mark.live

@@ -9,7 +9,8 @@ import pytest
 
 from edge_agent.app.places import Places
 from edge_agent.app.setup import languages
-from edge_agent.app.setup.languages import about_language
+from edge_agent.app.setup.errors import BadAnswerError
+from edge_agent.app.setup.languages import about_language, commands_change, require_hearing
 from edge_agent.config.schema import Config
 from edge_agent.models.catalog import load_catalog
 from edge_agent.reason import intents_source
@@ -71,3 +72,32 @@ def test_what_is_installed_is_named_and_not_fetched_again(tmp_path: Path) -> Non
     assert "heard by Vosk, vosk-model-small-cn-0.22 and spoken by eSpeak NG" in notes[0].text
     assert "vosk" not in notes[1].text.splitlines()[1]
     assert not any(note.needs_doing for note in notes)
+
+
+def test_what_hears_english_alone_is_not_given_another_language(tmp_path: Path) -> None:
+    """The key that stands in the way is named, whatever models there are."""
+    (tmp_path / "models" / "vosk" / "vosk-model-small-de-0.15").mkdir(parents=True)
+    config = Config.model_validate({"asr": {"engine": "pocketsphinx"}})
+    with pytest.raises(BadAnswerError, match=r"asr\.engine"):
+        require_hearing(config, "de", places(tmp_path))
+    require_hearing(config, "en", places(tmp_path))
+    require_hearing(Config(), "de", places(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("before", "builtin", "after", "change"),
+    [
+        ("en", True, "de", {("intents", "builtin"): False}),
+        ("de", False, "de", {}),
+        ("de", False, "en", {("intents", "builtin"): None}),
+        ("en", False, "zh", {}),
+        ("en", True, "zh", {}),
+    ],
+    ids=["away", "again", "back", "the owner's own choice", "both have them"],
+)
+def test_commands_that_a_language_does_not_have_are_left_out(
+    before: str, builtin: bool, after: str, change: dict[tuple[str, str], bool | None]
+) -> None:
+    """And are there again in one that has them, unless the owner did without them there too."""
+    config = Config.model_validate({"language": before, "intents": {"builtin": builtin}})
+    assert commands_change(config, after) == change

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from edge_agent.app.loading import Fresh, blamed, load_fresh
 from edge_agent.app.parts import Part
 from edge_agent.pipeline.facts import ModeChanged
+from edge_agent.runtime.tasks import surely
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from edge_agent.app.body import Body
     from edge_agent.app.loading import Closing
@@ -67,7 +68,7 @@ async def swap(body: Body, config: Config, parts: frozenset[Part], on_touched: C
     finally:
         if fresh.closings:
             body.core.scheduler.preempt_idle()  # nothing idle may use what is closed
-        await _surely(fresh.discard(body))
+        await surely(fresh.discard(body), "change.discard")  # an engine may have a process
         body.core.scheduler.wake()
 
 
@@ -84,20 +85,6 @@ async def quiet(runner: Runner, within_s: float = TURN_S) -> None:
         runner.interrupt("configuration")
         while runner.conversation.in_turn:  # announcements that waited are turns, too
             runner.interrupt("configuration")
-
-
-async def _surely(work: Coroutine[object, object, None]) -> None:
-    """Do `work` to its end, which is bounded, however often that is cancelled: an engine may have a process."""
-    doing = asyncio.create_task(work, name="change.discard")
-    is_cancelled = False
-    while not doing.done():
-        try:
-            await asyncio.wait({doing})
-        except asyncio.CancelledError:
-            is_cancelled = True
-    doing.result()
-    if is_cancelled:
-        raise asyncio.CancelledError
 
 
 async def _let_finish(runner: Runner) -> None:

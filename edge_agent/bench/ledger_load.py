@@ -10,6 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Self
 
 from edge_agent.app.core import open_core
+from edge_agent.app.tune.working import SwitchedGrant
 from edge_agent.bench.hearing import hear_loop, load_recognizer
 from edge_agent.bench.materials import QUESTION, SENTENCES
 from edge_agent.bench.meter import Meter
@@ -25,27 +26,10 @@ if TYPE_CHECKING:
     from edge_agent.bench.materials import Materials
     from edge_agent.config.schema import Config
     from edge_agent.hear.asr import SpeechRecognizer
-    from edge_agent.runtime.ledger import ComputeGrant
     from edge_agent.runtime.pools import Station
 
 _TOKENS_AHEAD, _SENTENCES_AHEAD = 16, 2
 """As the pipeline has it."""
-
-
-class SwitchedGrant:
-    """A grant that can be exchanged for another one while nothing computes: one loaded model serves every case."""
-
-    def __init__(self, grant: ComputeGrant) -> None:
-        self.grant = grant
-
-    @property
-    def threads(self) -> int:
-        """Threads that the present grant gives."""
-        return self.grant.threads
-
-    def commit(self) -> int:
-        """Take over what the present grant gives now."""
-        return self.grant.commit()
 
 
 class LedgerEngines:

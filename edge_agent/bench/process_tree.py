@@ -32,12 +32,7 @@ def taken_by(pid: int) -> Taken:
         EngineError: The `psutil` package is not installed.
         ProcessLookupError: There is no such process.
     """
-    psutil = need("psutil")
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess as error:
-        raise ProcessLookupError(pid) from error
+    psutil, tree = look_up(pid)
     cpu_s, rss, processes = 0.0, 0, 0
     pss: int | None = 0
     for process in tree:
@@ -52,6 +47,21 @@ def taken_by(pid: int) -> Taken:
         pss = None if pss is None or shared_out is None else pss + shared_out
         processes += 1
     return Taken(cpu_s, rss, pss, processes)
+
+
+def look_up(pid: int) -> tuple[Any, list[Any]]:
+    """Return the `psutil` module, and a process, the first, with its descendants.
+
+    Raises:
+        EngineError: The `psutil` package is not installed.
+        ProcessLookupError: There is no such process.
+    """
+    psutil = need("psutil")
+    try:
+        root = psutil.Process(pid)
+        return psutil, [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(pid) from error
 
 
 def _proportional_bytes(psutil: Any, process: Any) -> int | None:  # noqa: ANN401 - psutil is not followed

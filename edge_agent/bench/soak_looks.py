@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.bench.extras import need
+from edge_agent.bench.process_tree import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,12 +82,7 @@ def look_at(pid: int, directories: Sequence[Path] = (), counted: Counted | None 
         EngineError: The `psutil` package is not installed.
         ProcessLookupError: There is no such process.
     """
-    psutil = need("psutil")
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess as error:
-        raise ProcessLookupError(pid) from error
+    psutil, tree = look_up(pid)
     now_s = time.time()
     rss = own_bytes = standing = threads = descriptors = processes = 0
     pss: int | None = 0
@@ -95,7 +90,7 @@ def look_at(pid: int, directories: Sequence[Path] = (), counted: Counted | None 
     for process in tree:
         try:
             with process.oneshot():
-                stays = process is root or now_s - process.create_time() >= _STANDING_S
+                stays = process is tree[0] or now_s - process.create_time() >= _STANDING_S
                 resident, proportional = _memory(psutil, process)
                 own = _own_bytes(process.pid) if stays else 0
                 times = process.cpu_times()

@@ -5,7 +5,6 @@ What was there before stays until then, whatever happens; what came so far is ke
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,9 +20,10 @@ from edge_agent.models.proving import find_fault, is_tried
 from edge_agent.models.sources import sources_of
 from edge_agent.models.unpacking import unpack_steps
 from edge_agent.runtime.pool import Priority
+from edge_agent.runtime.tasks import surely
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from edge_agent.models.catalog import CatalogFile, CatalogModel
@@ -136,7 +136,7 @@ class _Pull:
             await self._prove(await self._assemble())
             found = await self._describe({name: digests.sha256 for name, (digests, _) in fetched.items()})
             new_pins = {name: self._pin(name, *told) for name, told in fetched.items()}
-            await _surely(self._run(partial(self._finish, found, new_pins)))
+            await surely(self._run(partial(self._finish, found, new_pins)), "models.finish")
             pinned = {
                 name: pin.sha256
                 for name, pin in new_pins.items()
@@ -152,7 +152,7 @@ class _Pull:
         try:
             yield
         finally:
-            await _surely(self._run(partial(lock.__exit__, None, None, None)))
+            await surely(self._run(partial(lock.__exit__, None, None, None)), "models.unlock")
 
     async def _is_here(self, pins: Mapping[str, Pin]) -> bool:
         """Tell whether there is nothing to do; what somebody has put there by hand is compared first."""
@@ -304,21 +304,6 @@ class _Pull:
 
     async def _run(self, call: Callable[[], T], kind: str = "models.file", stop: Callable[[], None] | None = None) -> T:
         return await self._pool.run(call, kind=kind, priority=Priority.LOW, stop=stop)
-
-
-async def _surely(work: Coroutine[object, object, T]) -> T:
-    """Do `work` to its end, which is a matter of milliseconds, however often that is cancelled."""
-    doing = asyncio.create_task(work, name="models.surely")
-    is_cancelled = False
-    while not doing.done():
-        try:
-            await asyncio.wait({doing})
-        except asyncio.CancelledError:
-            is_cancelled = True
-    result = doing.result()
-    if is_cancelled:
-        raise asyncio.CancelledError
-    return result
 
 
 def _size_of(path: Path) -> int:

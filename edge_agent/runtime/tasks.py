@@ -156,6 +156,21 @@ async def run_isolated(work: Coroutine[Any, Any, None], name: str, metrics: Metr
     return error
 
 
+async def surely(work: Coroutine[object, object, T], name: str) -> T:
+    """Do `work`, which is bounded, to its end in a task of that name, however often this is cancelled; then tell."""
+    doing = asyncio.create_task(work, name=name)
+    is_cancelled = False
+    while not doing.done():
+        try:
+            await asyncio.wait({doing})
+        except asyncio.CancelledError:
+            is_cancelled = True
+    result = doing.result()
+    if is_cancelled:
+        raise asyncio.CancelledError
+    return result
+
+
 def _brief(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if isinstance(error, EdgeAgentError) else f"{type(error).__name__}: {text}"

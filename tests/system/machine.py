@@ -117,9 +117,10 @@ class Machine:
 
     def journal(self, unit: str, *, since: str = "") -> list[dict[str, Any]]:
         """Return the journal's entries of and about a unit, oldest first, from behind the cursor `since`."""
-        after = f"--after-cursor={shlex.quote(since)}" if since else ""
-        lines = self.says(f"journalctl --quiet --output=json --all --unit={unit} {after}").splitlines()
-        return [json.loads(line) for line in lines]
+        # Not --after-cursor: where the entry at the cursor isn't the unit's, systemd 252 skips the unit's next one.
+        start = f"--cursor={shlex.quote(since)}" if since else ""
+        lines = self.says(f"journalctl --quiet --output=json --all --unit={unit} {start}").splitlines()
+        return [entry for line in lines if (entry := json.loads(line))["__CURSOR"] != since]
 
     def cursor(self) -> str:
         """Return the place in the journal that later entries come behind."""

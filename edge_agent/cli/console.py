@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
+from edge_agent.cli.live_line import LiveLine
 from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.observer import SilentObserver
 
@@ -31,21 +31,17 @@ class ConsoleView:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
-        self._live: Live | None = None
+        self._line = LiveLine(self._console)
         self._state = State.IDLE
         self._muted = False
         self._partial = ""
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
+        self._line.start()
         return self
 
     def __exit__(self, *_details: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._line.stop()
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line above the live one."""
@@ -104,11 +100,9 @@ class ConsoleView:
         """Say nothing: the log on standard error has it."""
 
     def _refresh(self) -> None:
-        if self._live is None:
-            return
         sign, style = ("✕ muted", "magenta") if self._muted else _STATE_SIGNS[self._state]
         line = Text(f"{sign} ", style).append(self._partial, "italic")
-        self._live.update(line, refresh=True)
+        self._line.draw(line)
 
 
 def _durations(timings: Timings) -> list[str]:

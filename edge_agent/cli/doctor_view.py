@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from edge_agent.cli.live_line import LiveLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,20 +39,16 @@ class DoctorView:
         self._console = console or Console(highlight=False)
         self._is_shown = is_shown
         self.is_live = is_shown and self._console.is_terminal
-        self._live: Live | None = None
+        self._line = LiveLine(self._console, is_shown=is_shown)
         self._width = len(_CONFIGURATION)
         self._doing = ""
 
     def __enter__(self) -> Self:
-        if self.is_live:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
+        self._line.start()
         return self
 
     def __exit__(self, *_details: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._line.stop()
 
     def expect(self, names: Sequence[str]) -> None:
         """Make room for these names."""
@@ -60,23 +57,23 @@ class DoctorView:
     def begin(self, name: str) -> None:
         """Say what is being looked at."""
         self._doing = name.replace("_", " ")
-        self._redraw(Text(f"… {self._doing}", "dim"))
+        self._line.draw(Text(f"… {self._doing}", "dim"))
 
     def prompt(self, text: str) -> None:
         """Ask the person for something, in the line that is redrawn."""
         self._doing = text
-        self._redraw(Text(f"… {text}", "bold cyan"))
+        self._line.draw(Text(f"… {text}", "bold cyan"))
 
     def level(self, level: Level) -> None:
         """Show how loud it is."""
-        if self._live is not None:
-            self._redraw(Text(f"… {self._doing}  ", "bold cyan").append_text(level_bar(level)))
+        if self._line.is_on:
+            self._line.draw(Text(f"… {self._doing}  ", "bold cyan").append_text(level_bar(level)))
 
     def result(self, result: CheckResult) -> None:
         """Print what a check found, and what to do about it."""
         if not self._is_shown:
             return
-        self._redraw(Text(""))
+        self._line.draw(Text(""))
         mark, style = _MARKS[result.verdict]
         row = Table.grid(padding=(0, 1))
         row.add_column(width=1)
@@ -97,10 +94,6 @@ class DoctorView:
                 parts.append(f"{counts[verdict]} {word}{'s' if counts[verdict] > 1 else ''}")
         style = "bold red" if counts["fault"] else "yellow" if counts["warning"] else "green"
         self._console.print(Padding(Text(", ".join(parts), style), (1, 0, 0, 0)))
-
-    def _redraw(self, line: Text) -> None:
-        if self._live is not None:
-            self._live.update(line, refresh=True)
 
 
 def level_bar(level: Level, width: int = _BAR) -> Text:

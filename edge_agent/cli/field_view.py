@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from edge_agent.app.doctor.levels import Level
 from edge_agent.cli.doctor_view import level_bar
+from edge_agent.cli.live_line import LiveLine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,19 +43,15 @@ class FieldView:
         self._is_shown = is_shown
         self._is_there = is_there
         self._answers = answers
-        self._live: Live | None = None
+        self._line = LiveLine(self._console, is_shown=is_shown)
         self._doing = ""
 
     def __enter__(self) -> Self:
-        if self._is_shown and self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
+        self._line.start()
         return self
 
     def __exit__(self, *_details: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._line.stop()
 
     @property
     def is_there(self) -> bool:
@@ -73,7 +69,7 @@ class FieldView:
             return self._answers[step]
         if not self._is_there:
             return None
-        self._redraw(Text(""))
+        self._line.draw(Text(""))
         for _ in range(_MOST_QUESTIONS):
             try:
                 word = self._console.input(Text(f"  → {question}? [y/n] ", "bold cyan")).strip().casefold()
@@ -85,25 +81,25 @@ class FieldView:
 
     def level(self, rms_dbfs: float, peak_dbfs: float) -> None:
         """Show how loud it is."""
-        self._redraw(Text(f"… {self._doing}  ", "cyan").append_text(level_bar(Level(rms_dbfs, peak_dbfs))))
+        self._line.draw(Text(f"… {self._doing}  ", "cyan").append_text(level_bar(Level(rms_dbfs, peak_dbfs))))
 
     def begin(self, name: str) -> None:
         """Say what is being done."""
         self._doing = {"agent": "starting the agent"}.get(name, name.replace("_", " "))
-        self._redraw(Text(f"… {self._doing}", "dim"))
+        self._line.draw(Text(f"… {self._doing}", "dim"))
 
     def sample(self, sample: Sample) -> None:
         """Show the machine during the load."""
         heat = "" if sample.temperature_c is None else f", {sample.temperature_c:.0f} °C"
         minutes, seconds = divmod(round(sample.at_s), 60)
         told = f"… load  {minutes}:{seconds:02}{heat}, {sample.rss_mib:.0f} MiB, {sample.frames_lost} frames lost"
-        self._redraw(Text(told, "dim"))
+        self._line.draw(Text(told, "dim"))
 
     def result(self, result: StepResult) -> None:
         """Print how a step went."""
         if not self._is_shown:
             return
-        self._redraw(Text(""))
+        self._line.draw(Text(""))
         mark, style = _MARKS[result.outcome]
         row = Table.grid(padding=(0, 1))
         row.add_column(width=1)
@@ -133,7 +129,3 @@ class FieldView:
             self._console.print(Text(f"  not told to a broker: {untold}", "dim"), soft_wrap=True)
         else:
             self._console.print(Text("  the broker has the summary (event field_test)"), soft_wrap=True)
-
-    def _redraw(self, line: Text) -> None:
-        if self._live is not None:
-            self._live.update(line, refresh=True)

@@ -7,10 +7,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edge_agent.cli.live_line import LiveLine
 from edge_agent.fleet.answers import Answer
 from edge_agent.fleet.changing import shown_answer
 
@@ -45,32 +45,28 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live: Live | None = None
+        self._live = LiveLine(console)
         self._drawn_s = 0.0
-        self._line = ""
+        self._printed = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_details: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._live.stop()
 
     def show(self, line: Callable[[], Text], below: Callable[[], RenderableType] | None = None) -> None:
         """Draw `line` and, on a terminal, what is `below` it."""
         now_s = time.monotonic()
-        if self._live is None and self._console.is_terminal:  # not before: questions are asked without it
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        if now_s < self._drawn_s + (_BETWEEN_S if self._live is not None else _LINES_BETWEEN_S):
+        self._live.start()  # not before: questions are asked without it
+        if now_s < self._drawn_s + (_BETWEEN_S if self._live.is_on else _LINES_BETWEEN_S):
             return
         self._drawn_s = now_s
         drawn = line()
-        if self._live is not None:
-            self._live.update(Group(drawn, below()) if below is not None else drawn, refresh=True)
-        elif drawn.plain != self._line:
-            self._line = drawn.plain
+        if self._live.is_on:
+            self._live.draw(Group(drawn, below()) if below is not None else drawn)
+        elif drawn.plain != self._printed:
+            self._printed = drawn.plain
             self._console.print(drawn, soft_wrap=True)
 
     def say(self, text: Text) -> None:

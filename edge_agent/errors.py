@@ -149,10 +149,10 @@ class GenerationError(EngineError):
 
 
 class SynthesisError(EngineError):
-    """The synthesizer failed to render a sentence."""
+    """The synthesizer failed to render a sentence; `text` is that, which no log should have."""
 
     def __init__(self, voice: str, text: str, reason: str) -> None:
-        super().__init__(voice, f"could not render {text[:40]!r}: {reason}")
+        super().__init__(voice, f"could not render a sentence of {len(text)} characters: {reason}")
         self.text = text
 
 

@@ -58,7 +58,7 @@ class Operator:
         found: dict[str, Any] = self.wait(f"{ROOT}/config/reported", is_settled)
         return found
 
-    def command(self, name: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - as the command has them
+    def command(self, name: str, /, **args: Any) -> dict[str, Any]:  # noqa: ANN401 - as the command has them
         """Give a command; return its result."""
         number = uuid.uuid4().hex
         self.publish(f"{ROOT}/command/{name}", {"id": number, "args": args})
@@ -136,6 +136,10 @@ def test_a_device_is_watched_and_commanded(pulse_rig: PulseRig, command_line: Co
         refused = operator.command("restart")
         assert (refused["ok"], refused["error"]["code"]) == (False, "unavailable")
         assert operator.command("dance")["error"]["code"] == "unknown_command"
+        pulled = operator.command("pull_model", name="wake-words")
+        assert "pymicro-wakeword" in pulled["data"]["message"], pulled
+        absent = operator.command("pull_model", name="no-such-model")
+        assert "no-such-model" in absent["error"]["message"], absent
         assert agent.stop()[0] == 0
         operator.wait(f"{ROOT}/availability", lambda text: text == "offline")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -85,7 +86,7 @@ def read_key(path: Path) -> str:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise BadInputError(f"{path}: others may read it; run: chmod 600 on it")
+                raise BadInputError(f"{path}: others may read it; run: chmod 600 {shlex.quote(str(path))}")
             key = file.read(_MOST_KEY_BYTES).decode("ascii").strip()
         public_half(key)
     except OSError as error:

@@ -41,8 +41,8 @@ class NotSavedError(FaultError):
 
 
 class ServiceControlError(FaultError):
-    """systemd did not do what was asked of it."""
+    """systemd did not do what was asked of it, or has not done it yet."""
 
-    def __init__(self, verb: str) -> None:
-        super().__init__(f"systemctl {verb} edge-agent failed; see: journalctl -u edge-agent -n 50")
+    def __init__(self, verb: str, reason: str = "failed") -> None:
+        super().__init__(f"systemctl {verb} edge-agent {reason}; see: journalctl -u edge-agent -n 50")
         self.verb = verb

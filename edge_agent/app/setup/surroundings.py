@@ -174,6 +174,8 @@ class RealService:
                 timeout=_SYSTEMCTL_S,
                 check=True,
             )
+        except subprocess.TimeoutExpired as error:
+            raise ServiceControlError(verb, f"is not done after {_SYSTEMCTL_S:.0f} s") from error
         except (subprocess.SubprocessError, OSError) as error:
             raise ServiceControlError(verb) from error
 

@@ -90,9 +90,12 @@ END
   wheel=$(find "$work/built" -name 'llama_cpp_python-*.whl')
   mkdir "$work/unpacked"
   "$work/venv/bin/python" -m zipfile -e "$wheel" "$work/unpacked"
-  library=$(find "$work/unpacked" -name libllama.so)
-  machine=$(od -An -tu2 -j18 -N2 "$library" | tr -d ' ')
-  if [[ $machine != 183 ]]; then fail "libllama.so is for ELF machine $machine and not for AArch64 (183)"; fi
+  mapfile -t libraries < <(find "$work/unpacked" -name '*.so' -type f) # libllama.so is in the wheel twice
+  if ((${#libraries[@]} == 0)); then fail "there is no library in $wheel"; fi
+  for library in "${libraries[@]}"; do
+    machine=$(od -An -tu2 -j18 -N2 "$library" | tr -d ' ')
+    if [[ $machine != 183 ]]; then fail "${library##*/} is for ELF machine $machine and not for AArch64 (183)"; fi
+  done
   tagged=$("$work/venv/bin/python" -m wheel tags --platform-tag linux_aarch64 "$wheel")
   # Whole or not at all: the wheelhouse may be on a stick that is pulled out.
   cp "$work/built/$tagged" "$directory/.$tagged.part"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
     _open_standard_streams()
+    signal.signal(signal.SIGTERM, _leave)
     from edge_agent.cli.main import run
 
     sys.exit(run())
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    """Leave as after Ctrl-C, so that no child is left behind and no file, instead of at once."""
+    # Once: `timeout` sends it twice. Not SIG_IGN, which children would inherit.
+    signal.signal(number, lambda _number, _frame: None)
+    raise SystemExit(128 + number)
 
 
 def _open_standard_streams() -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
-from commands import assert_one_complaint
+from commands import assert_one_complaint, isolated
 from rich.console import Console
 
 from edge_agent.bench import concurrency, conversation, mqtt
@@ -88,3 +95,50 @@ def test_progress_without_a_terminal_is_a_line_a_step() -> None:
         for text in ("dispatch 1/40", "dispatch 2/40", "memory: 10 of 100", "dispatch 3/40"):
             line.show(text)
     assert stream.getvalue().splitlines() == ["dispatch 1/40", "memory: 10 of 100", "dispatch 3/40"]
+
+
+@pytest.mark.live
+@pytest.mark.slow
+def test_one_that_is_terminated_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Neither the service nor the sound system that it started, nor their files."""
+    (temporary := tmp_path / "tmp").mkdir()
+    bench = subprocess.Popen(
+        [sys.executable, "-m", "edge_agent", "bench", "soak", "--minutes", "1"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=isolated(tmp_path, {"TMPDIR": str(temporary)}),
+    )
+    children: list[psutil.Process] = []
+    try:
+        children = _wait_for_service(psutil.Process(bench.pid))
+        bench.terminate()
+        bench.terminate()  # as `timeout` does
+        assert bench.wait(30) == 128 + signal.SIGTERM
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive
+    finally:
+        bench.kill()
+        bench.wait()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+    assert not list(temporary.iterdir())
+
+
+def _wait_for_service(bench: psutil.Process) -> list[psutil.Process]:
+    """Wait until the service has children of its own; return all that the benchmark has started."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found: list[psutil.Process] = bench.children(recursive=True)
+        if any(_is_recognizer(child) for child in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"no service among {bench.children(recursive=True)}")
+
+
+def _is_recognizer(child: psutil.Process) -> bool:
+    try:
+        return "edge_agent.engines.sphinx_worker" in child.cmdline()
+    except psutil.NoSuchProcess:  # it ended meanwhile
+        return False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_agent.app.readiness import Readiness
 from edge_agent.app.recorder import FlightRecorder
 from edge_agent.app.remote import Means, RestartRequestedError, hold_device
+from edge_agent.app.tidying import Tidying
 from edge_agent.app.turn_log import TurnLog
 from edge_agent.app.vitality import Watchdog
 from edge_agent.errors import BadInputError, FaultError
@@ -122,6 +123,7 @@ class _Service:
         async with Supervisor(Metrics(), _log.debug) as stages:
             stages.keep("service.readiness", self._readiness.run_loop)
             stages.keep("service.watchdog", self._watchdog.feed_loop)
+            stages.keep("service.tidying", Tidying(self._signs, self._is_warm).run_loop)
             try:
                 await work
             except RestartRequestedError as error:
@@ -141,6 +143,9 @@ class _Service:
 
     def _signs(self) -> Signs | None:
         return None if self._agent is None else self._agent.signs
+
+    def _is_warm(self) -> bool:
+        return self._agent is not None and self._agent.is_warm
 
 
 async def _recording_crashes(service: Coroutine[object, object, None], recorder: FlightRecorder) -> None:

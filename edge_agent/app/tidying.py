@@ -1,0 +1,82 @@
+"""When Python looks for garbage: between turns, and only among what is new.
+
+A full collection looks at every object that may hold others, some two hundred thousand of them once engines and grammar
+are loaded, while the event loop and all threads wait. Python begins one of its own accord when what has been added is a
+quarter of what there is, so that garbage of thousands of turns waits for it. Nearly all of those objects live as long
+as the service: after the start, and after each change of the configuration, they are left out of later collections
+(https://docs.python.org/3/library/gc.html#gc.freeze), which then cost next to nothing and come once a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.app.vitality import Signs
+
+EVERY_S = 60.0
+_AGAIN_S = 1.0
+"""After a look at a bad moment."""
+
+
+class Collector(Protocol):
+    """What frees the garbage. Blocking, with everything else at rest."""
+
+    def settle(self) -> None:
+        """Free all garbage, and leave what there is then out of later collections."""
+        ...
+
+    def collect(self) -> None:
+        """Free what of the rest is garbage."""
+        ...
+
+
+class PythonCollector:
+    """`gc`."""
+
+    def settle(self) -> None:
+        """See `Collector`."""
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+    def collect(self) -> None:
+        """See `Collector`."""
+        gc.collect()
+
+
+class Tidying:
+    """Collects garbage once a minute between turns. Belongs to the loop.
+
+    Args:
+        signs: Returns what can be seen of the agent; None while there is none yet.
+        is_warm: Returns whether its engines are in memory, the language model included.
+        collector: Frees the garbage.
+    """
+
+    def __init__(
+        self, signs: Callable[[], Signs | None], is_warm: Callable[[], bool], collector: Collector | None = None
+    ) -> None:
+        self._signs = signs
+        self._is_warm = is_warm
+        self._collector = collector or PythonCollector()
+        self._settled_at: int | None = None
+
+    async def run_loop(self) -> None:
+        """Tidy up until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            while (seen := self._signs()) is None or not self._is_convenient(seen):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(_AGAIN_S)
+            if seen.changes == self._settled_at:
+                self._collector.collect()
+            else:
+                self._collector.settle()
+                self._settled_at = seen.changes
+
+    def _is_convenient(self, seen: Signs) -> bool:
+        return seen.turn is None and not seen.is_changing and self._is_warm()

@@ -204,7 +204,9 @@ def _compare(arm64: Arm64, command_line: CommandLine, shared: Path, here: Path, 
     names = [f"speech/home/{name}.wav" for name in RECORDED]
     ours = command_line.turns("--fast", "--config", here, *(shared / name for name in names))
     theirs = arm64.turns("--fast", *(_SEEN / name for name in names), config=there, processor="cortex-a72")
-    assert [_meant(turn) for turn in theirs] == [_meant(turn) for turn in ours]
+    # Without what was said unasked: a timer that was set rings in the slower conversation, and not in the other.
+    assert [_meant(turn) for turn in theirs if turn["endpoint"]] == [_meant(turn) for turn in ours if turn["endpoint"]]
+    assert len([turn for turn in ours if turn["endpoint"]]) == len(names)
     assert any(turn["intent"] for turn in ours)
 
 

@@ -30,10 +30,10 @@ END_S = 10.0
 _START_LOOK_S = 0.25
 _ASK_S = 5.0
 _LINES_KEPT = 20
-_PHRASES_MIB = 0.25
+_PHRASES_MIB = 1.0
 _LONGEST_LINE_BYTES = 1 << 20
 _MANAGERS_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID")
-_UNITS_VARIABLES = {"MALLOC_ARENA_MAX": "2"}
+UNITS_VARIABLES = {"MALLOC_ARENA_MAX": "2"}
 """As in systemd/edge-agent.service."""
 _MODELS, _CACHE, _STATE = "models", "cache", "state"
 
@@ -103,7 +103,7 @@ async def service(env: Mapping[str, str], directory: Path, told: Told, notify: P
     clean = {name: value for name, value in env.items() if not name.startswith("EDGE_AGENT_")}
     for name in _MANAGERS_VARIABLES:
         clean.pop(name, None)
-    clean |= {"NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6)), **_UNITS_VARIABLES}
+    clean |= {"NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6)), **UNITS_VARIABLES}
     config = await asyncio.to_thread(_write_config, directory)
     place = await asyncio.to_thread(socket_to_serve, clean)
     process = await asyncio.create_subprocess_exec(

@@ -30,15 +30,11 @@ class DoctorView:
     Args:
         is_shown: False prints nothing: the output is for a program.
         console: Where to.
-
-    Attributes:
-        is_live: Whether a line can be redrawn: on a terminal.
     """
 
     def __init__(self, *, is_shown: bool = True, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
         self._is_shown = is_shown
-        self.is_live = is_shown and self._console.is_terminal
         self._line = LiveLine(self._console, is_shown=is_shown)
         self._width = len(_CONFIGURATION)
         self._doing = ""
@@ -49,6 +45,11 @@ class DoctorView:
 
     def __exit__(self, *_details: object) -> None:
         self._line.stop()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a line can be redrawn: on a terminal."""
+        return self._line.is_possible
 
     def expect(self, names: Sequence[str]) -> None:
         """Make room for these names."""
@@ -66,8 +67,7 @@ class DoctorView:
 
     def level(self, level: Level) -> None:
         """Show how loud it is."""
-        if self._line.is_on:
-            self._line.draw(Text(f"… {self._doing}  ", "bold cyan").append_text(level_bar(level)))
+        self._line.draw(Text(f"… {self._doing}  ", "bold cyan").append_text(level_bar(level)))
 
     def result(self, result: CheckResult) -> None:
         """Print what a check found, and what to do about it."""

@@ -16,11 +16,14 @@ class LiveLine:
     Args:
         console: Whose last line it is.
         is_shown: False draws nothing.
+
+    Attributes:
+        is_possible: Whether it draws once it is started.
     """
 
     def __init__(self, console: Console, *, is_shown: bool = True) -> None:
         self._console = console
-        self._is_wanted = is_shown and console.is_terminal
+        self.is_possible = is_shown and console.is_terminal
         self._live: Live | None = None
 
     @property
@@ -30,7 +33,7 @@ class LiveLine:
 
     def start(self) -> None:
         """Draw from now on."""
-        if self._is_wanted and self._live is None:
+        if self.is_possible and self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.bench.soak_service import UNITS_VARIABLES, WATCHDOG_S
+
 UNIT = Path(__file__).parents[2] / "systemd" / "edge-agent.service"
 MOST_EXPOSED = 2.0
 SYSTEMD_252 = """
@@ -87,6 +89,12 @@ def test_the_manager_is_told_and_watches() -> None:
     assert values("LimitCORE") == ["0"]
     assert values("Restart") == ["always"]
     assert values("RestartPreventExitStatus") == ["2"]
+
+
+def test_a_soak_starts_the_service_as_the_unit_does() -> None:
+    """With its watchdog, and what it sets in the environment that tells on memory."""
+    assert int(values("WatchdogSec")[0]) == WATCHDOG_S
+    assert {f"{name}={value}" for name, value in UNITS_VARIABLES.items()} <= set(values("Environment"))
 
 
 def test_what_the_agent_needs_is_left_to_it() -> None:

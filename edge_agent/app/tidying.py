@@ -1,10 +1,11 @@
 """When Python looks for garbage: between turns, and only among what is new.
 
 A full collection looks at every object that may hold others, while the event loop and all threads wait: 102,000 of them
-in the embedded default, 92 ms on an x86-64 core (AMD EPYC), the first time. Python begins one of its own accord when what has been added is a
-quarter of what there is, so that garbage of thousands of turns waits for it. Nearly all of those objects live as long
-as the service: after the start, and after each change of the configuration, they are left out of later collections
-(https://docs.python.org/3/library/gc.html#gc.freeze), which then take 1 to 2 ms there and come once a minute.
+in the embedded default, 92 ms on an x86-64 core (AMD EPYC), the first time. Python begins one of its own accord when
+what has been added is a quarter of what there is, so that garbage of thousands of turns waits for it. Nearly all of
+those objects live as long as the service: after the start, and after each change of the configuration, they are left
+out of later collections (https://docs.python.org/3/library/gc.html#gc.freeze), which then take 1 to 2 ms there and come
+once a minute.
 """
 
 from __future__ import annotations

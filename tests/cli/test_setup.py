@@ -240,8 +240,10 @@ class Terminal:
 
     def __init__(self, command: list[str], env: dict[str, str]) -> None:
         self._leader, follower = pty.openpty()
+        # A shell that runs the tests in the background has SIGINT ignored, which is inherited; a person's has not.
+        command = ["setsid", "-c", "env", "--default-signal=INT", *command]
         self.process = subprocess.Popen(
-            ["setsid", "-c", *command], stdin=follower, stdout=follower, stderr=follower, env={**env, "COLUMNS": "80"}
+            command, stdin=follower, stdout=follower, stderr=follower, env={**env, "COLUMNS": "80"}
         )
         os.close(follower)
         self.seen = ""

@@ -23,6 +23,7 @@ from edge_agent.models.layout import place_errors
 from edge_agent.models.part import Origin, Part
 from edge_agent.models.sources import FileSource, SourceError, WebSource
 from edge_agent.runtime.pool import Priority
+from edge_agent.runtime.tasks import surely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -155,7 +156,7 @@ class Fetcher:
             reason = wanted.differs(found)
             if not reason:
                 return found
-            await self._run(part.drop)
+            await self._change(part.drop)
             if is_last or not is_resumed:
                 break
             # The two halves need not be of one file, and a card may have lost what was written before a power cut.
@@ -166,7 +167,7 @@ class Fetcher:
         """Copy from a disk."""
         size_bytes = await self._run(source.size)
         _check_length(source, wanted, size_bytes)
-        await self._run(lambda: part.begin(Origin(str(source), "")))
+        await self._change(lambda: part.begin(Origin(str(source), "")))
         offset = 0
         while block := await self._run(partial(source.read, offset, self._terms.block_bytes)):
             await self._terms.pace()
@@ -212,10 +213,10 @@ class Fetcher:
             offset = _start_of(answer, source, wanted, start)
             now = _validator(answer.headers)
             if offset and validator and now and now != validator:
-                await self._run(part.drop)  # a server that does not know If-Range
+                await self._change(part.drop)  # a server that does not know If-Range
                 raise NetworkError(source.url, "the file there has changed meanwhile")
             if not offset:
-                await self._run(partial(part.begin, Origin(source.url, now)))
+                await self._change(partial(part.begin, Origin(source.url, now)))
             offset = await self._receive(wanted, part, answer, source, offset)
         if offset < wanted.file.size_bytes and not wanted.file.size_is_approximate:
             raise NetworkError(source.url, f"ended after {offset} of {wanted.file.size_bytes} bytes")
@@ -228,7 +229,7 @@ class Fetcher:
             async for chunk in answer:
                 if offset + len(buffer) + len(chunk) > most:
                     buffer.clear()
-                    await self._run(part.drop)
+                    await self._change(part.drop)
                     raise SourceError(source, f"sends more than the {most} bytes that the file has")
                 buffer += chunk
                 if len(buffer) >= self._terms.block_bytes:
@@ -245,7 +246,11 @@ class Fetcher:
         return offset
 
     async def _put(self, part: Part, offset: int, block: bytes) -> None:
-        await self._run(lambda: part.write(offset, block), kind="models.write")
+        await self._change(lambda: part.write(offset, block))
+
+    async def _change(self, change: Callable[[], None]) -> None:
+        """Change a part, and wait for it even if cancelled: its thread would go on, and change what is resumed."""
+        await surely(self._run(change, kind="models.write"), "models.write")
 
     async def _run(self, call: Callable[[], T], kind: str = "models.file") -> T:
         return await self._pool.run(call, kind=kind, priority=Priority.LOW)

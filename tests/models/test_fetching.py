@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -152,6 +153,31 @@ async def test_a_cancelled_pull_keeps_what_came(tmp_path: Path) -> None:
         assert 0 < kept <= MIB
         await rig.fetch(whole(BODY))
         assert rig.starts == [0, kept]
+
+
+async def test_a_cancelled_pull_ends_after_the_write_it_has_begun(tmp_path: Path) -> None:
+    """Else its thread would change the part while the next pull goes on with it."""
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def free_bytes(_path: Path) -> int:
+        has_begun.set()
+        may_end.wait(10)
+        return 1 << 40
+
+    async with a_rig(tmp_path, free_bytes=free_bytes) as rig:
+        url = rig.server.serve("/m.bin", whole(BODY))
+        fetching = asyncio.create_task(rig.fetcher.fetch(rig.wanted(), rig.path, [WebSource(url)]))
+        try:
+            await until(has_begun.is_set)
+            fetching.cancel()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not fetching.done()
+        finally:
+            may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert rig.path.stat().st_size >= 1 << 18
 
 
 @pytest.mark.parametrize("heeds_if_range", [True, False])

@@ -14,6 +14,7 @@ from edge_agent.app.build import build_recognizer, build_synthesizer, build_wake
 from edge_agent.hear.noise import NoiseAwareVad
 from edge_agent.pipeline.ears import Ears
 from edge_agent.pipeline.facts import MuteChanged
+from edge_agent.pipeline.hearing import LONGEST_CALL_S
 from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.run import Runner
 from edge_agent.pipeline.speaking import SpokenPhrases
@@ -138,6 +139,7 @@ async def open_voice(
     kept: Callable[[], Awaitable[None]] = nothing_to_keep,
     pauses: PauseLearner | None = None,
     before: Conversation | None = None,
+    longest_hearing_s: float = LONGEST_CALL_S,
 ) -> AsyncIterator[Voice]:
     """Load recognizer, synthesizer and wake words side by side; leaving ends the turn that runs and frees them.
 
@@ -154,6 +156,7 @@ async def open_voice(
         kept: Returns when what an intent changed is on disk.
         pauses: Learns how long people pause; None: a new one.
         before: The conversation that this one goes on with: muted, where that was, and with the next turn's number.
+        longest_hearing_s: What the recognizer may take over one call before it is thought to hang.
 
     Raises:
         ModelError: A model is absent, incomplete or corrupt.
@@ -197,7 +200,7 @@ async def open_voice(
             await brain.loaded()
         cache = await caches.enter_async_context(open_phrases(config, places, core))
         phrases = SpokenPhrases(cache, _voice_key(config, synthesizer))
-        make_stages = StageMaker(core, brain, mouth, open_speaker, kept).make
+        make_stages = StageMaker(core, brain, mouth, open_speaker, kept, longest_hearing_s).make
         conversation = Conversation.begin(config.activation.mode)
         if before is not None:
             conversation = replace(conversation, turn_id=before.newest_id, newest_id=before.newest_id)
@@ -255,6 +258,7 @@ class StageMaker:
     mouth: Mouth | None
     open_speaker: SpeakerOpener
     kept: Callable[[], Awaitable[None]]
+    longest_hearing_s: float = LONGEST_CALL_S
 
     def make(self, config: Config, engines: Engines, phrases: SpokenPhrases) -> Stages:
         """Return stages with these engines, the brain as it is, and what the configuration says."""
@@ -272,6 +276,7 @@ class StageMaker:
             believes=lambda meant: meant.believed() if self.brain.rings and is_stop(meant.doubtful) else meant,
             kept=self.kept,
             follow_up=config.activation.follow_up_s > 0,
+            longest_hearing_s=self.longest_hearing_s,
         )
 
 

@@ -51,6 +51,7 @@ async def converse(runner: Runner, turn: Turn) -> Invitation:
         note=turn.note,
         before=partial(runner.gone_on_with, turn),
         now=turn.now,
+        longest_call_s=stages.longest_hearing_s,
     )
     try:
         heard = await turn.utterance.hear_out(tools)

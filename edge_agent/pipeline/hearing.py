@@ -28,9 +28,8 @@ _THOROUGH_S = 0.18
 """Pause, of which `PauseMark` has told, after which a reading that is not final is made so: 0.3 s of silence in all, as
 there are none between the words of a sentence that is said without a break, and so well before the endpoint that an
 answer begun with other words than the right ones can still be begun anew."""
-_ASR_S = 20.0
-"""The longest that recognition may take over one call, waiting included; PocketSphinx's final pass over the longest
-utterance takes two on a slow board. Beyond it the engine hangs, and its turn is given up."""
+LONGEST_CALL_S = 20.0
+"""While somebody waits; PocketSphinx's final pass over the longest utterance takes two on a slow board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,8 @@ class HearingTools:
             where it is not, or not yet, meant for the agent.
         note: Marks the turn's timeline: stage, from and until on the clock `now`, detail.
         before: Returns what was said just before, where this may go on with it.
+        longest_call_s: What the recognizer may take over one call, waiting included. Beyond it the engine hangs, and
+            its turn is given up.
         now: Seconds that never jump.
     """
 
@@ -81,6 +82,7 @@ class HearingTools:
     note: Callable[[str, float, float, str], None]
     before: Callable[[], str]
     now: Callable[[], float]
+    longest_call_s: float = LONGEST_CALL_S
 
 
 class Utterance:
@@ -136,7 +138,7 @@ class Utterance:
         pending: PendingReply | None = None
         try:
             async with tools.asr.hold():
-                call = partial(tools.asr.run, timeout_s=_ASR_S, stop=tools.recognizer.stop)
+                call = partial(tools.asr.run, timeout_s=tools.longest_call_s, stop=tools.recognizer.stop)
                 await call(tools.recognizer.start, kind="asr.start")
                 understanding: Understanding | None = None
                 mark = PauseMark(began=False, at_s=0.0, number=0)
@@ -183,7 +185,10 @@ class Utterance:
     async def _accept(self, tools: HearingTools, chunk: AudioChunk) -> bool:
         """Decode a chunk; tell whether other words are heard now than before."""
         so_far = await tools.asr.run(
-            partial(tools.recognizer.accept, chunk), kind="asr.accept", timeout_s=_ASR_S, stop=tools.recognizer.stop
+            partial(tools.recognizer.accept, chunk),
+            kind="asr.accept",
+            timeout_s=tools.longest_call_s,
+            stop=tools.recognizer.stop,
         )
         if so_far is not None:
             self._partial = so_far
@@ -214,7 +219,7 @@ class Utterance:
             partial(tools.recognizer.preview, thorough=thorough),
             kind="asr.preview",
             priority=Priority.HIGH,
-            timeout_s=_ASR_S,
+            timeout_s=tools.longest_call_s,
             stop=tools.recognizer.stop,
         )
         return transcript

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edge_agent.pipeline.hearing import LONGEST_CALL_S
 from edge_agent.pipeline.reply import nothing_to_keep
 from edge_agent.pipeline.timeline import MOST_MARKS
 
@@ -49,6 +50,7 @@ class Stages:
         believes: Returns what words mean that were said otherwise: more, where something rings and "stop" is likely.
         kept: Returns when what an intent changed is on disk.
         follow_up: Whether people may go on without activation after an answer.
+        longest_hearing_s: What the recognizer may take over one call before it is thought to hang.
     """
 
     recognizer: SpeechRecognizer
@@ -64,6 +66,7 @@ class Stages:
     believes: Callable[[Understanding], Understanding] = lambda understanding: understanding
     kept: Callable[[], Awaitable[None]] = nothing_to_keep
     follow_up: bool = False
+    longest_hearing_s: float = LONGEST_CALL_S
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ from edge_agent.hear.endpoint import PAUSE_S
 from edge_agent.pipeline.answering import Answer, Chunked, Understanding
 from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.ears import Ears
+from edge_agent.pipeline.hearing import LONGEST_CALL_S
 from edge_agent.pipeline.observer import Observers
 from edge_agent.pipeline.report import TurnReport
 from edge_agent.pipeline.run import Runner
@@ -67,12 +68,21 @@ async def scene(
     mode: Mode = "always",
     held: bool = False,
     fail_on: str = "",
+    longest_hearing_s: float = LONGEST_CALL_S,
 ) -> AsyncIterator[Scene]:
     """Set the scene; leaving asserts that no task is left."""
     before = asyncio.all_tasks()
     notebook, speaker, synthesizer = Notebook(), HeldSpeaker(held=held), CountingSynthesizer(fail_on)
     asr, tts = Pool("asr"), Pool("tts")
-    stages = Stages(recognizer, Station(asr), responder, synthesizer, Station(tts), lend(speaker))  # type: ignore[arg-type]
+    stages = Stages(
+        recognizer,
+        Station(asr),
+        responder,
+        synthesizer,
+        Station(tts),
+        lend(speaker),  # type: ignore[arg-type]
+        longest_hearing_s=longest_hearing_s,
+    )
     try:
         async with Runner(stages, Conversation.begin(mode), notebook) as runner:
             ears = Ears(runner, MarkedVad(), EndpointConfig(), ActivationConfig(), InterruptionConfig())
@@ -357,6 +367,34 @@ async def test_cutting_in_while_recognition_is_slow_loses_nothing() -> None:
         await it.hear("#" * 20, it.ears.release, "." * 5)
     assert [turn.heard for turn in it.notebook.turns if turn.heard is not None] == ["the second"]
     assert it.notebook.faults == []
+
+
+class Hanging(ScriptedRecognizer):
+    """Hangs in its first preview until it is stopped."""
+
+    def __init__(self, *script: Transcript | Exception) -> None:
+        super().__init__(*script)
+        self.stopped = threading.Event()
+
+    def preview(self, *, thorough: bool = False) -> Transcript:
+        """Hang, then go on as scripted."""
+        if not self.stopped.is_set():
+            assert self.stopped.wait(10)
+            raise RecognitionError("scripted", "was stopped")
+        return super().preview(thorough=thorough)
+
+    def stop(self) -> None:
+        """End what hangs."""
+        self.stopped.set()
+
+
+async def test_a_recognizer_that_hangs_costs_one_turn() -> None:
+    """It is stopped where it takes longer than it may, which is reported; the next utterance is heard."""
+    async with scene(Hanging(*heard("again")), ScriptedResponder(["yes."]), longest_hearing_s=0.05) as it:
+        await it.hear(UTTERANCE * 2)
+    (fault,) = it.notebook.faults
+    assert fault == "asr: asr.preview took longer than 0.05 s and was stopped"
+    assert [turn.heard for turn in it.notebook.turns] == [None, "again"]
 
 
 async def test_words_that_come_out_while_the_pause_goes_on_are_considered_too() -> None:

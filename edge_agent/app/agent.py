@@ -64,6 +64,7 @@ class World:
         database: Open; None: the agent opens its own.
         publisher: Takes events of intents; None: they are logged.
         set_log_level: Logs from another level on.
+        on_loaded: Is called whenever engines were loaded for a new body, before the microphone is opened.
     """
 
     observer: Observer
@@ -72,6 +73,7 @@ class World:
     database: Database | None = None
     publisher: EventPublisher | None = None
     set_log_level: Callable[[str], None] = set_level
+    on_loaded: Callable[[], None] = lambda: None
 
 
 class Agent:
@@ -127,6 +129,7 @@ class Agent:
             reporter=self.reporter,
             database=world.database,
             publisher=world.publisher,
+            on_loaded=world.on_loaded,
         )
 
     @classmethod

@@ -38,7 +38,7 @@ from edge_agent.runtime.sensors import Sensors
 from edge_agent.runtime.tasks import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from edge_agent.app.alarm_clock import AlarmClock
     from edge_agent.app.brain import Brain
@@ -78,6 +78,7 @@ class Lasting:
         observer: Whoever else watches the conversation.
         database: Open for as long as the agent is; None: each body opens its own.
         publisher: Takes events; None: they are logged.
+        on_loaded: Is called when the engines are loaded, before the microphone is opened.
     """
 
     observer: Observer
@@ -90,6 +91,7 @@ class Lasting:
     reporter: Reporter
     database: Database | None
     publisher: EventPublisher | None
+    on_loaded: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ async def open_body(config: Config, lasting: Lasting, before: Remains | None = N
             listening=Listening(voice.ears, observers, book, core.pools.capture),
             stages=stages,
         )
+        lasting.on_loaded()
         await stack.enter_async_context(stages)
         _keep_running(body, config, observers)
         yield body

@@ -61,7 +61,7 @@ async def serve(
     recorder = FlightRecorder(config.recorder)
     service = _Service(Notifier.from_environment())
     turns = TurnLog(with_texts=config.privacy.log_text)
-    means = Means(Observers(observer, turns), recorder, logs, set_log_level, service.attend, read_own)
+    means = Means(Observers(observer, turns), recorder, logs, set_log_level, service.attend, read_own, service.loaded)
     try:
         await until_stopped(
             service.accompany(_recording_crashes(hold_device(own, means), recorder)), on_stop=service.stopped
@@ -108,6 +108,7 @@ class _Service:
         self._agent: Agent | None = None
         self._watchdog = Watchdog(notifier, self._signs)
         self._readiness = Readiness(notifier, verdict=lambda: self._watchdog.verdict)
+        self._tidying = Tidying(self._signs, self._is_warm)
 
     def attend(self, agent: Agent, reread: Callable[[], None]) -> None:
         """The agent runs; `reread` has the owner's configuration read again."""
@@ -123,7 +124,7 @@ class _Service:
         async with Supervisor(Metrics(), _log.debug) as stages:
             stages.keep("service.readiness", self._readiness.run_loop)
             stages.keep("service.watchdog", self._watchdog.feed_loop)
-            stages.keep("service.tidying", Tidying(self._signs, self._is_warm).run_loop)
+            stages.keep("service.tidying", self._tidying.run_loop)
             try:
                 await work
             except RestartRequestedError as error:
@@ -132,6 +133,10 @@ class _Service:
             except (BadInputError, FaultError) as error:
                 self._readiness.end(f"failed: {error}")
                 raise
+
+    def loaded(self) -> None:
+        """Engines are loaded, and the microphone is not open yet."""
+        self._tidying.settle()
 
     def stopped(self) -> None:
         """A signal asks for the end."""

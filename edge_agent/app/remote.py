@@ -77,6 +77,7 @@ class Means:
         set_log_level: Logs from another level on.
         attend: Is given the agent when it runs, and what reads the owner's file again.
         read_own: Reads the owner's configuration again; None: it is never read again.
+        on_loaded: Is called whenever engines were loaded for a new start, before the microphone is opened.
     """
 
     observer: Observer
@@ -85,6 +86,7 @@ class Means:
     set_log_level: Callable[[str], None] = lambda _: None
     attend: Callable[[Agent, Callable[[], None]], None] = lambda _agent, _reread: None
     read_own: Callable[[], OwnConfig] | None = None
+    on_loaded: Callable[[], None] = lambda: None
 
 
 async def hold_device(own: OwnConfig, means: Means) -> NoReturn:
@@ -222,6 +224,7 @@ async def _open_device(own: OwnConfig, means: Means) -> AsyncIterator[_Device]:
             database=device.database,
             publisher=None if connected is None else connected[1],
             set_log_level=means.set_log_level,
+            on_loaded=means.on_loaded,
         )
         means.recorder.configure(config.recorder)
         agent = device.agent = await _open_agent(stack, own, changes, world)

@@ -19,11 +19,16 @@ class Rig:
 
     signs: Signs | None = field(default_factory=Signs)
     is_warm: bool = True
+    is_loaded: bool = True
     calls: list[tuple[int, str]] = field(default_factory=list)
 
     def settle(self) -> None:
         """Note it."""
         self._note("settle")
+
+    def extend(self) -> None:
+        """Note it."""
+        self._note("extend")
 
     def collect(self) -> None:
         """Note it."""
@@ -32,11 +37,18 @@ class Rig:
     def _note(self, what: str) -> None:
         self.calls.append((round(asyncio.get_running_loop().time() - self.began_s), what))
 
-    async def watch(self, seconds: float, *then: tuple[float, Signs | None]) -> list[tuple[int, str]]:
+    async def watch(
+        self, seconds: float, *then: tuple[float, Signs | None], loads_at_s: float | None = None
+    ) -> list[tuple[int, str]]:
         """Let it tidy up for so long; at those moments there is something else to see."""
         loop = asyncio.get_running_loop()
         self.began_s = loop.time()
-        task = asyncio.create_task(Tidying(lambda: self.signs, lambda: self.is_warm, self).run_loop())
+        tidying = Tidying(lambda: self.signs, lambda: self.is_warm, self)
+        if self.is_loaded:
+            tidying.settle()
+        task = asyncio.create_task(tidying.run_loop())
+        if loads_at_s is not None:
+            loop.call_later(loads_at_s, tidying.settle)
         for at_s, signs in then:
             await asyncio.sleep(self.began_s + at_s - loop.time())
             self.signs = signs
@@ -48,29 +60,42 @@ class Rig:
 
 @in_virtual_time
 async def test_all_of_it_once_then_what_is_new_every_minute() -> None:
-    """What a start has left lives as long as the service."""
-    assert await Rig().watch(3.5 * EVERY_S) == [(60, "settle"), (120, "collect"), (180, "collect")]
+    """What a start has left lives as long as the service: it is settled before the loop begins to look around."""
+    assert await Rig().watch(3.5 * EVERY_S) == [(0, "settle"), (60, "extend"), (120, "collect"), (180, "collect")]
 
 
 @in_virtual_time
 async def test_a_turn_is_waited_for() -> None:
     """It would stop the voice."""
     rig = Rig(Signs(turn="speaking"))
-    assert await rig.watch(100, (85.5, Signs())) == [(86, "settle")]
+    assert await rig.watch(100, (85.5, Signs())) == [(0, "settle"), (86, "extend")]
 
 
 @in_virtual_time
 async def test_after_a_change_it_is_all_of_it_again() -> None:
     """Not while it goes on."""
     seen = await Rig().watch(250, (110, Signs(changes=1, is_changing=True)), (130.5, Signs(changes=1)))
-    assert seen == [(60, "settle"), (131, "settle"), (191, "collect")]
+    assert seen == [(0, "settle"), (60, "extend"), (131, "settle"), (191, "collect")]
+
+
+@in_virtual_time
+async def test_a_change_that_loaded_all_anew_was_settled_then() -> None:
+    """It is the same as a start: not once more while somebody may speak."""
+    rig = Rig()
+    assert await rig.watch(130, (70, Signs(changes=1)), loads_at_s=65) == [
+        (0, "settle"),
+        (60, "extend"),
+        (65, "settle"),
+        (120, "extend"),
+    ]
 
 
 @in_virtual_time
 async def test_a_start_is_left_alone() -> None:
     """Neither before there is an agent nor while its model is loaded."""
-    assert await Rig(signs=None).watch(200, (90.5, Signs())) == [(91, "settle"), (151, "collect")]
-    assert await Rig(is_warm=False).watch(200) == []
+    rig = Rig(signs=None, is_loaded=False)
+    assert await rig.watch(200, (90.5, Signs())) == [(91, "settle"), (151, "collect")]
+    assert await Rig(is_warm=False, is_loaded=False).watch(200) == []
 
 
 def test_what_was_settled_is_left_out_until_it_is_settled_again() -> None:
@@ -84,8 +109,14 @@ def test_what_was_settled_is_left_out_until_it_is_settled_again() -> None:
         del old, new
         collector.collect()
         assert [knot() is not None for knot in seen] == [True, False]
+        kept = _Knot()
+        collector.extend()
+        seen.append(weakref.ref(kept))
+        del kept
+        collector.collect()
+        assert seen[2]() is not None
         collector.settle()
-        assert [knot() is not None for knot in seen] == [False, False]
+        assert [knot() is not None for knot in seen] == [False, False, False]
     finally:
         gc.unfreeze()
 

@@ -55,6 +55,7 @@ class House:
         says: What the next utterances are heard as.
         plugged: Microphones and speakers that there are.
         spoken: What was rendered, behind the voice's name.
+        loaded_at: What had been loaded or opened each time that all engines were loaded.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,11 @@ class House:
         self.loaded_models = 0
         self.most_models = 0
         self.tuned: list[float] = []
+        self.loaded_at: list[Counter[str]] = []
+
+    def note_loaded(self) -> None:
+        """Remember what was loaded when the agent said that all is."""
+        self.loaded_at.append(self.loads.copy())
 
     def speak(self, text: str) -> None:
         """Somebody says so into the microphone."""
@@ -341,7 +347,8 @@ async def live_in(
         {"cores": {"compute": 2}, "directories": places, "gpio": {"driver": "simulated"}, **sections}
     )
     notebook, levels = Notebook(), list[str]()
-    async with Agent.open(config, World(notebook, set_log_level=levels.append)) as agent:
+    world = World(notebook, set_log_level=levels.append, on_loaded=house.note_loaded)
+    async with Agent.open(config, world) as agent:
         home_alone = Resident(agent, house, notebook, levels)
         await home_alone.until(lambda: house.heard_frames)
         yield home_alone

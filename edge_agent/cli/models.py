@@ -140,7 +140,7 @@ def remove(
         if not force and (key := named_by(config, entry.path)) is not None:
             raise ModelInUseError(entry.name, key)
     freed = {entry.name: remove_model(entry, home) for entry in chosen}
-    freed |= {model.id: remove_parts(model, home) for model in half}
+    freed |= {f"what had come of {model.id}": remove_parts(model, home) for model in half}
     if as_json:
         click.echo(json.dumps([{"name": name, "freed_bytes": size} for name, size in freed.items()]))
         return
@@ -247,7 +247,7 @@ def _pull_all(
                 results.append(result)
                 if not as_json:
                     print_pull(result)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter is SIGTERM's
         click.echo("edge-agent: interrupted; what came so far is kept, and the next pull goes on from there", err=True)
         raise
     if as_json:

@@ -95,8 +95,12 @@ class DownloadError(FaultError):
     """No source gave a file; `reasons` holds one for each source that was asked."""
 
     def __init__(self, file: str, reasons: Sequence[str], kept_bytes: int) -> None:
-        kept = f" ({kept_bytes / _MIB:.1f} MiB are kept: pull again to go on from there)" if kept_bytes else ""
-        super().__init__(f"{file} can't be had: {'; '.join(reasons)}{kept}")
+        remedy = (
+            f" ({kept_bytes / _MIB:.1f} MiB are kept: pull again to go on from there)"
+            if kept_bytes
+            else "; try it later, or name another place (`edge-agent models pull --mirror URL` or `--from DIRECTORY`)"
+        )
+        super().__init__(f"{file} can't be had: {'; '.join(reasons)}{remedy}")
         self.file = file
         self.reasons = tuple(reasons)
         self.kept_bytes = kept_bytes

@@ -233,8 +233,8 @@ class Fetcher:
                     raise SourceError(source, f"sends more than the {most} bytes that the file has")
                 buffer += chunk
                 if len(buffer) >= self._terms.block_bytes:
-                    block, buffer = bytes(buffer), bytearray()
                     await self._terms.pace()
+                    block, buffer = bytes(buffer), bytearray()
                     await self._put(part, offset, block)
                     offset += len(block)
                     self._on_progress("download", name, offset, max(total, offset))

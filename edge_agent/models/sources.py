@@ -32,7 +32,7 @@ class SourceAddressError(BadInputError):
     """What was given as a mirror or a directory can't be one."""
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"{address}: {reason}")
+        super().__init__(f"{address}: {reason}" if address else reason)
         self.address = address
 
 
@@ -126,6 +126,8 @@ def directory_from(address: str) -> Path:
     Raises:
         SourceAddressError: It is neither, or there is no such directory.
     """
+    if not address:
+        raise SourceAddressError(address, "the directory to pull from is empty: name one, . for the one you are in")
     parts = urlsplit(address)
     if parts.scheme == "file":
         if parts.netloc not in {"", "localhost"}:

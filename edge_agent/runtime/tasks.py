@@ -157,7 +157,10 @@ async def run_isolated(work: Coroutine[Any, Any, None], name: str, metrics: Metr
 
 
 async def surely(work: Coroutine[object, object, T], name: str) -> T:
-    """Do `work`, which is bounded, to its end in a task of that name, however often this is cancelled; then tell."""
+    """Do `work`, which is bounded, to its end in a task of that name, however often this is cancelled; then tell.
+
+    Where it was cancelled and `work` fails as well, that is logged: whoever cancels must not see it go on.
+    """
     doing = asyncio.create_task(work, name=name)
     is_cancelled = False
     while not doing.done():
@@ -165,10 +168,15 @@ async def surely(work: Coroutine[object, object, T], name: str) -> T:
             await asyncio.wait({doing})
         except asyncio.CancelledError:
             is_cancelled = True
-    result = doing.result()
     if is_cancelled:
+        if not doing.cancelled() and (error := doing.exception()) is not None:
+            if isinstance(error, EdgeAgentError):
+                _log.error("%s failed while it was ended: %s", name, error)
+            else:
+                _log.error("%s failed while it was ended", name, exc_info=error)
+            raise asyncio.CancelledError from error
         raise asyncio.CancelledError
-    return result
+    return doing.result()
 
 
 def _brief(error: BaseException) -> str:

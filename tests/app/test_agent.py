@@ -374,6 +374,9 @@ async def test_another_core_takes_everything_down_and_up(open_home: Opens, house
         assert (home.agent.brain.bell.timers.timers, len(home.agent.brain.history)) == (timers, 2)
         assert (home.agent.mouth.percent, home.agent.book.describe()["counters"]["turns"]) == (45, 2)
         assert {kind: house.loads[kind] for kind in ("recognizer", "voice")} == {"recognizer": 2, "voice": 2}
+    # Told when both are loaded, and before the microphone is opened: the first and the second time.
+    kinds = ("recognizer", "voice", "microphone")
+    assert [[loads[kind] for kind in kinds] for loads in house.loaded_at] == [[1, 1, 0], [2, 2, 1]]
     assert {kind: house.closes[kind] for kind in ("recognizer", "voice")} == {"recognizer": 2, "voice": 2}
 
 

@@ -193,6 +193,7 @@ def test_what_can_t_be_had_is_one_line(
         (["pull"], "name models, or give --recommended"),
         (["pull", "tiny-instruc"], 'did you mean "tiny-instruct"'),
         (["pull", NAME, "--from", "/no/such"], "/no/such: no such directory"),
+        (["pull", NAME, "--from", ""], "the directory to pull from is empty"),
         (["pull", NAME, "--mirror", "ftp://x"], "is not an http, https or file address"),
         (["pull", NAME, "--from", ".", "--mirror", "https://x"], "exclude each other"),
         (["pull", NAME, "--recommended"], "exclude each other"),

@@ -180,6 +180,20 @@ async def test_a_cancelled_pull_ends_after_the_write_it_has_begun(tmp_path: Path
         assert rig.path.stat().st_size >= 1 << 18
 
 
+async def test_what_came_before_the_pace_is_lost_is_kept(tmp_path: Path) -> None:
+    """A device that stays too hot for the next block gives up, and has the block that had come."""
+
+    async def pace() -> None:
+        raise RoomError(tmp_path, 1, 0)  # whatever is raised
+
+    async with a_rig(tmp_path, pace=pace) as rig:
+        url = rig.server.serve("/m.bin", whole(BODY))
+        with pytest.raises(RoomError):
+            await rig.fetcher.fetch(rig.wanted(), rig.path, [WebSource(url)])
+        assert rig.path.read_bytes() == BODY[: rig.path.stat().st_size]
+        assert rig.path.stat().st_size >= 1 << 18
+
+
 @pytest.mark.parametrize("heeds_if_range", [True, False])
 @pytest.mark.parametrize("etag", ['"2"', None, 'W/"2"'])
 async def test_a_file_that_changes_between_two_parts_is_fetched_anew(

@@ -390,10 +390,10 @@ class Hanging(ScriptedRecognizer):
 
 async def test_a_recognizer_that_hangs_costs_one_turn() -> None:
     """It is stopped where it takes longer than it may, which is reported; the next utterance is heard."""
-    async with scene(Hanging(*heard("again")), ScriptedResponder(["yes."]), longest_hearing_s=0.05) as it:
+    async with scene(Hanging(*heard("again")), ScriptedResponder(["yes."]), longest_hearing_s=1.0) as it:
         await it.hear(UTTERANCE * 2)
     (fault,) = it.notebook.faults
-    assert fault == "asr: asr.preview took longer than 0.05 s and was stopped"
+    assert fault == "asr: asr.preview took longer than 1 s and was stopped"
     assert [turn.heard for turn in it.notebook.turns] == [None, "again"]
 
 

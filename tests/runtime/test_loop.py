@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
-from contextlib import aclosing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from edge_agent.runtime.pool import Pool
 from edge_agent.runtime.rates import RateLimiter
 from edge_agent.runtime.scheduled import Task
 from edge_agent.runtime.scheduler import Scheduler
+from edge_agent.runtime.tasks import surely
 
 VOSK = EngineError("vosk", "it died")
 PIPER = EngineError("piper", "it died too")
@@ -224,3 +227,93 @@ def test_the_runtime_works_on_it(tmp_path: Path) -> None:
             await pool.close()
 
     run(work())
+
+
+def test_sigterm_cancels_the_main_task_alone() -> None:
+    """What it finishes all the same is not cancelled with it; then the handler that was there is called."""
+    seen: list[str] = []
+
+    async def finish() -> None:
+        await asyncio.sleep(0.05)
+        seen.append("finished")
+
+    async def main() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0)
+        await surely(finish(), "finish")
+
+    with _leaving_at_sigterm(seen) as handler:
+        with pytest.raises(SystemExit) as caught:
+            run(main())
+        assert signal.getsignal(signal.SIGTERM) is handler
+    assert seen == ["finished", "left"]
+    assert caught.value.code == 143
+
+
+def test_the_second_sigterm_of_timeout_changes_nothing() -> None:
+    """It comes at once, and what is being finished is finished."""
+    seen: list[str] = []
+
+    async def main() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.sleep(10)
+        finally:
+            await asyncio.sleep(0.05)
+            seen.append("finished")
+
+    with _leaving_at_sigterm(seen), pytest.raises(SystemExit):
+        run(main())
+    assert seen == ["finished", "left"]
+
+
+_DEAF = """
+import asyncio, signal, sys
+from edge_agent.__main__ import main
+from edge_agent.runtime import loop
+
+async def deaf():
+    while True:
+        try:
+            print("waits", flush=True)
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+
+import edge_agent.cli.main
+edge_agent.cli.main.run = lambda: loop.run(deaf())
+main()
+"""
+
+
+def test_who_insists_ends_what_does_not_end() -> None:
+    """A command whose clean-up hangs is ended by another SIGTERM, a second after the first."""
+    child = subprocess.Popen([sys.executable, "-c", _DEAF], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "waits\n"
+        child.terminate()
+        assert child.stdout.readline() == "waits\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1.2)
+        child.terminate()
+        assert child.wait(20) == -signal.SIGTERM
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+
+@contextmanager
+def _leaving_at_sigterm(seen: list[str]) -> Iterator[object]:
+    def leave(_number: int, _frame: object) -> None:
+        seen.append("left")
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield leave
+    finally:
+        signal.signal(signal.SIGTERM, before)

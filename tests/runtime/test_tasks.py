@@ -10,7 +10,7 @@ from virtual_time import in_virtual_time
 
 from edge_agent.errors import DeviceError
 from edge_agent.runtime.metrics import Metrics, Outcome
-from edge_agent.runtime.tasks import Supervisor, TrackedTasks
+from edge_agent.runtime.tasks import Supervisor, TrackedTasks, surely
 
 
 async def test_tasks_are_counted_by_name() -> None:
@@ -161,3 +161,31 @@ async def test_a_stage_can_be_ended_and_kept_anew() -> None:
         assert began == ["first", "other", "second"]
         assert supervisor.restarts == {"a": 0, "b": 0}
     assert sorted(ended) == ["first", "other", "second"]
+
+
+async def test_what_is_done_surely_is_done_and_the_cancellation_told_then(caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is cancelled; where the work fails as well, that is logged, and nobody goes on."""
+    may_end, ended = asyncio.Event(), []
+
+    async def work(error: Exception | None) -> None:
+        await may_end.wait()
+        ended.append(error)
+        if error is not None:
+            raise error
+
+    errors = (None, DeviceError("card", "is full"), ZeroDivisionError("defect"))
+    doing = [asyncio.create_task(surely(work(error), "work")) for error in errors]
+    for _ in range(3):
+        await asyncio.sleep(0)
+        for task in doing:
+            task.cancel()
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in doing)
+    may_end.set()
+    await asyncio.wait(doing)
+    assert ended == list(errors)
+    assert all(task.cancelled() for task in doing)
+    assert [(record.message, record.exc_info is not None) for record in caplog.records] == [
+        ("work failed while it was ended: card: is full", False),
+        ("work failed while it was ended", True),
+    ]

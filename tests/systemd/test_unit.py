@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -15,8 +16,8 @@ UNIT = Path(__file__).parents[2] / "systemd" / "edge-agent.service"
 MOST_EXPOSED = 2.0
 SYSTEMD_252 = """
 Description Documentation After StartLimitIntervalSec Type NotifyAccess ExecStart ExecReload TimeoutStartSec
-TimeoutStopSec TimeoutAbortSec KillMode Restart RestartSec RestartPreventExitStatus WatchdogSec WatchdogSignal
-LimitCORE User Group StateDirectory StateDirectoryMode CacheDirectory CacheDirectoryMode RuntimeDirectory
+TimeoutStopSec TimeoutAbortSec KillMode Restart RestartSec RestartPreventExitStatus SuccessExitStatus WatchdogSec
+WatchdogSignal LimitCORE User Group StateDirectory StateDirectoryMode CacheDirectory CacheDirectoryMode RuntimeDirectory
 RuntimeDirectoryMode WorkingDirectory Environment UMask LoadCredential SetCredential CPUWeight IOWeight LimitNICE
 LimitRTPRIO LimitMEMLOCK LimitNOFILE TasksMax OOMPolicy SyslogIdentifier LogRateLimitIntervalSec LogRateLimitBurst
 NoNewPrivileges CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome PrivateTmp PrivateMounts
@@ -89,6 +90,7 @@ def test_the_manager_is_told_and_watches() -> None:
     assert values("LimitCORE") == ["0"]
     assert values("Restart") == ["always"]
     assert values("RestartPreventExitStatus") == ["2"]
+    assert values("SuccessExitStatus") == [str(128 + signal.SIGTERM)]  # edge_agent.__main__
 
 
 def test_a_soak_starts_the_service_as_the_unit_does() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from system.debian_root import OWNER
-from system.service import UNIT, Service
+from system.service import ANSWER, COMMAND, UNIT, Service
 from system.test_releases import install
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(2400)]
@@ -46,7 +46,7 @@ def test_the_service_shares_a_desktops_sound(desktop: Service, tmp_path: Path) -
     """Spoken to through the desktop's microphone, it answers through the desktop's speaker; others have no way in."""
     machine, said, heard = desktop.machine, "/home/question.wav", "/home/answer.raw"
     since = machine.cursor()
-    machine.run(f"flite -voice slt -t 'volume fifty percent' -o {said}")
+    machine.run(f"flite -voice slt -t '{COMMAND}' -o {said}")
     listen = f"parec --device=desk_out.monitor --rate={_RATE_HZ} --channels=1 --format=s16le"
     recorder = machine.start(f"exec timeout 60 {_AS_OWNER} {listen} >{heard}")
     try:
@@ -60,7 +60,7 @@ def test_the_service_shares_a_desktops_sound(desktop: Service, tmp_path: Path) -
     with wave.open(str(answer), "wb") as file:
         file.setparams((1, 2, _RATE_HZ, 0, "NONE", ""))
         file.writeframes(machine.place(heard).read_bytes())
-    assert desktop.room.recognized(answer) == "volume fifty percent", desktop.log(since)
+    assert desktop.room.recognized(answer) == ANSWER, desktop.log(since)
     machine.run("useradd --create-home stranger")
     socket = "unix:/run/edge-agent-audio/pulse"
     assert machine.run(f"pactl --server={socket} info", user="stranger", may_fail=True).returncode != 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PATIENT_CALL_S = 600.0
 """Where nobody waits, what is heard must not depend on how fast the machine is: under qemu Vosk took 40 s over a call
-that takes two. PocketSphinx's process has bounds of its own, which it kept there."""
+that takes one. PocketSphinx's process has bounds of its own, which it kept there."""
 
 
 async def hold(config: Config, recordings: Sequence[Path], observer: Observer, *, fast: bool, out: Path | None) -> None:

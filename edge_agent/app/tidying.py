@@ -47,8 +47,7 @@ class PythonCollector:
     def settle(self) -> None:
         """See `Collector`."""
         gc.unfreeze()
-        gc.collect()
-        gc.freeze()
+        self.extend()
 
     def extend(self) -> None:
         """See `Collector`."""

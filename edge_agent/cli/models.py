@@ -140,12 +140,13 @@ def remove(
         if not force and (key := named_by(config, entry.path)) is not None:
             raise ModelInUseError(entry.name, key)
     freed = {entry.name: remove_model(entry, home) for entry in chosen}
-    freed |= {f"what had come of {model.id}": remove_parts(model, home) for model in half}
+    freed |= {model.id: remove_parts(model, home) for model in half}
     if as_json:
         click.echo(json.dumps([{"name": name, "freed_bytes": size} for name, size in freed.items()]))
         return
     for name, size_bytes in freed.items():
-        click.echo(f"{name} is removed, {size_bytes / (1 << 20):.0f} MiB are free again")
+        what = f"what had come of {name}" if name.lower() in halves else name
+        click.echo(f"{what} is removed, {size_bytes / (1 << 20):.0f} MiB are free again")
     _tell_service()
 
 

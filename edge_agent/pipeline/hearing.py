@@ -68,9 +68,9 @@ class HearingTools:
             where it is not, or not yet, meant for the agent.
         note: Marks the turn's timeline: stage, from and until on the clock `now`, detail.
         before: Returns what was said just before, where this may go on with it.
+        now: Seconds that never jump.
         longest_call_s: What the recognizer may take over one call, waiting included. Beyond it the engine hangs, and
             its turn is given up.
-        now: Seconds that never jump.
     """
 
     recognizer: SpeechRecognizer

@@ -247,10 +247,15 @@ def test_a_directory_serves_without_a_network(
     assert server.asked == []
 
 
-def test_control_c_keeps_what_came(
-    command_line: CommandLine, offer: Callable[..., CatalogModel], server: HostileServer, gguf_files: dict[int, bytes]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_came(
+    command_line: CommandLine,
+    offer: Callable[..., CatalogModel],
+    server: HostileServer,
+    gguf_files: dict[int, bytes],
+    number: int,
 ) -> None:
-    """Status 130, one line, and the next pull goes on."""
+    """Status 130 or 143, one line, and the next pull goes on."""
     model = offer()
     server.serve(f"/{NAME}.gguf", whole(gguf_files[1], stalls_at=5000), whole(gguf_files[1]))
     # What is started in a shell's background is deaf to SIGINT, and so are its children.
@@ -268,18 +273,22 @@ def test_control_c_keeps_what_came(
     part = command_line.home / "models" / ".pull" / NAME / f"{NAME}.gguf"
     while not part.exists() and time.monotonic() < end:
         time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, complaints = child.communicate(timeout=DEADLINE_S)
-    assert child.returncode == 130
+    assert child.returncode == 128 + number
     assert complaints.strip().splitlines()[-1] == (
         "edge-agent: interrupted; what came so far is kept, and the next pull goes on from there"
     )
     assert not (command_line.home / "models" / "llm").exists()
     assert "of a pull that has not ended; pull it again to go on, or remove it" in models(command_line, "list").stdout
     assert models(command_line, "pull", model.id).returncode == 0
+    for expected in (f"{NAME} is removed", f"what had come of {NAME} is removed"):  # with the model, then alone
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"half")
+        assert models(command_line, "remove", NAME).stdout.startswith(expected)
     part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
-    assert f"{NAME} is removed" in models(command_line, "remove", NAME).stdout
+    assert json.loads(models(command_line, "remove", NAME, "--json").stdout) == [{"name": NAME, "freed_bytes": 4}]
 
 
 def test_the_directory_may_be_read_only(command_line: CommandLine, offer: Callable[..., CatalogModel]) -> None:

@@ -14,8 +14,8 @@ OPTIONS = f"--wheelhouse {WHEELHOUSE} --no-models"
 """Of install.sh in these tests. Models are not what they prove, and gigabytes."""
 
 COMMAND, ANSWER = "set the volume to fifty percent", "volume fifty percent"
-"""It may be said again and again, and PocketSphinx is sure of it: of the same without "set the" it heard one in six
-not, or three, whichever sample the recording began with."""
+"""It may be said again and again, and PocketSphinx is sure of it: of the same without "set the" it did not hear one
+in six, or one in three, depending on the sample that the recording began with."""
 
 START_S = 120
 """The unit's own start time-out."""

@@ -34,6 +34,8 @@ PROMPT_STEPS = 6
 SENTENCES = 4
 WORDS = 6
 WORD_S = 0.3
+SOUNDS = frozenset({"", "mhm"})
+"""A listener's: they do not interrupt."""
 
 
 class RememberingModel(ScriptedModel):
@@ -137,7 +139,7 @@ def costs(kind: str) -> float:
 
 def listens(understanding: Understanding, spoke_s: float) -> Understanding | None:
     """Tell real words from a listener's sounds."""
-    return None if understanding.transcript.text in {"", "mhm"} else understanding
+    return None if understanding.transcript.text in SOUNDS else understanding
 
 
 @dataclass
@@ -233,6 +235,7 @@ async def virtual_scene(
         props.open_speaker or lend(speaker),  # type: ignore[arg-type]
         recent_level=props.room_level,
         interrupts=props.interrupts,
+        is_backchannel=lambda words: words in SOUNDS,
         follow_up=props.follow_up,
     )
     observer = SilentObserver()

@@ -273,6 +273,7 @@ class StageMaker:
             chime=None if self.mouth is None else partial(_chime, self.mouth, audible=config.audio.earcons),
             recent_level=(lambda _: 0.0) if self.mouth is None else self.mouth.recent_level,
             interrupts=partial(interrupts, config.interruption, config.language),
+            is_backchannel=partial(is_backchannel, language=config.language, ignored=config.interruption.ignored),
             believes=lambda meant: meant.believed() if self.brain.rings and is_stop(meant.doubtful) else meant,
             kept=self.kept,
             follow_up=config.activation.follow_up_s > 0,

@@ -30,17 +30,24 @@ _COUGH_S = 1.3
 
 async def converse(runner: Runner, turn: Turn) -> Invitation:
     """Hear an utterance out and answer it; return what is to be listened for afterwards."""
+    stages = runner.stages
 
     def on_understood(understanding: Understanding, mark: PauseMark) -> Understanding | None:
         meant = runner.weigh(turn, understanding, mark)
         shown = meant or understanding
         if meant is None and mark.at_s <= _COUGH_S:
-            # A cough or an "mhm" need not be waited out as a sentence that may go on.
-            shown = replace(understanding, completeness=Completeness.COMPLETE)
+            words = understanding.transcript
+            if stages.is_backchannel(words.text):
+                # A cough or an "mhm" need not be waited out as a sentence that may go on.
+                shown = replace(understanding, completeness=Completeness.COMPLETE)
+            elif words.final:
+                # A word that is too doubtful to interrupt is waited out as any other, but as nothing that is known to
+                # want more. An answer that goes on between somebody's first two words is cut off again with the
+                # second, and neither is understood by itself.
+                shown = replace(understanding, completeness=Completeness.OPEN)
         runner.on_understood(mark.number, shown)
         return meant
 
-    stages = runner.stages
     tools = HearingTools(
         stages.recognizer,
         stages.asr,

@@ -47,6 +47,7 @@ class Stages:
         recent_level: How loud what was played in the last so many seconds was, while no turn has the speaker.
         interrupts: Returns what words that were said into an answer mean for the agent; None for a listener's "mhm". Is
             told how long somebody spoke, 0 while that is not known.
+        is_backchannel: Tells whether words are nothing but a listener's sounds, as "mhm"; no words at all are.
         believes: Returns what words mean that were said otherwise: more, where something rings and "stop" is likely.
         kept: Returns when what an intent changed is on disk.
         follow_up: Whether people may go on without activation after an answer.
@@ -63,6 +64,7 @@ class Stages:
     chime: Callable[[Earcon], Coroutine[object, object, None]] | None = None
     recent_level: Callable[[float], float] = lambda _: 0.0
     interrupts: Callable[[Understanding, float], Understanding | None] = _meant_for_us
+    is_backchannel: Callable[[str], bool] = lambda words: not words
     believes: Callable[[Understanding], Understanding] = lambda understanding: understanding
     kept: Callable[[], Awaitable[None]] = nothing_to_keep
     follow_up: bool = False

@@ -8,11 +8,11 @@ import logging
 import os
 import queue
 import threading
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.errors import PoolBusyError
+from edge_agent.runtime.job_queue import JobQueue
 from edge_agent.runtime.jobs import CallJob, Job, Priority, Terms
 from edge_agent.runtime.metrics import Metrics
 from edge_agent.runtime.step_job import StepJob
@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_PASSED_OVER = 8
-"""Jobs of higher priority that may go before a waiting one; then it is its turn, so that nobody starves."""
 _MOST_STUCK = 4
 """Threads that may hang in jobs that don't heed a stop before the pool has nobody left to replace them with."""
 
@@ -98,9 +96,7 @@ class Pool:
         self._replaces_stuck = replaces_stuck
         self.base_niceness = os.getpriority(os.PRIO_PROCESS, 0)
         self._lock = threading.Lock()
-        self._queues: tuple[deque[Job], ...] = tuple(deque() for _ in Priority)
-        self._passed_over = [0] * len(Priority)
-        self._queued = 0
+        self._waiting = JobQueue()
         self._delayed: set[Job] = set()
         self._idle = 0
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -183,7 +179,7 @@ class Pool:
         """Return the pool as it stands."""
         with self._lock:
             workers = tuple(self._workers)
-            queued = {priority: len(self._queues[priority]) for priority in Priority}
+            queued = self._waiting.counts()
         threads = tuple(worker.statistics() for worker in sorted(workers, key=lambda worker: worker.name))
         return PoolStatistics(
             self.name,
@@ -238,10 +234,7 @@ class Pool:
         with self._lock:
             self._closed = True
             self._all_gone = all_gone or _nothing
-            dropped = [job for waiting in self._queues for job in waiting] + list(self._delayed)
-            for waiting in self._queues:
-                waiting.clear()
-            self._queued = 0
+            dropped = self._waiting.clear() + list(self._delayed)
             workers = tuple(self._workers)
             for _ in workers:
                 self._wake.put(None)
@@ -261,12 +254,7 @@ class Pool:
         with self._lock:
             if self._closed:
                 return False
-            waiting = self._queues[job.priority]
-            if first:
-                waiting.appendleft(job)
-            else:
-                waiting.append(job)
-            self._queued += 1
+            self._waiting.put(job, first=first)
             self._call_worker()
             return True
 
@@ -276,22 +264,17 @@ class Pool:
             self._delayed.discard(job)
             return True
         with self._lock:
-            try:
-                self._queues[job.priority].remove(job)
-            except ValueError:
-                return False
-            self._queued -= 1
-            return True
+            return self._waiting.remove(job)
 
     def is_wanted_by(self, priority: Priority) -> bool:
         """Tell whether a job more urgent than `priority` waits. Any thread; a hint, without the lock."""
-        return any(self._queues[higher] for higher in Priority if higher < priority)
+        return self._waiting.holds_above(priority)
 
     def replace_stuck(self, worker: Worker) -> None:
         """A worker's job was told to stop a while ago and has not: let others do its work."""
         with self._lock:
             worker.is_stuck = self._replaces_stuck and worker in self._workers
-            if worker.is_stuck and self._queued:
+            if worker.is_stuck and self._waiting:
                 self._call_worker()
 
     def take(self, worker: Worker) -> Job | None:
@@ -300,7 +283,7 @@ class Pool:
             with self._lock:
                 worker.is_stuck = False
                 worker.job = None
-                if self._able() <= self.most_workers and (job := self._pick()) is not None:
+                if self._able() <= self.most_workers and (job := self._waiting.take()) is not None:
                     worker.job = job  # under the lock: whoever closes the pool finds it here or in the queue
                     return job
                 if self._closed or self._able() > self.most_workers:
@@ -314,7 +297,7 @@ class Pool:
                 rested = True
             with self._lock:
                 self._idle -= 1
-                if rested and not self._queued and len(self._workers) > self.least_workers:
+                if rested and not self._waiting and len(self._workers) > self.least_workers:
                     self._retire(worker)
                     return None
 
@@ -322,7 +305,7 @@ class Pool:
         activity = self.metrics.activity(self.name, job.kind)
         if self._closed:
             raise RuntimeError(f"pool {self.name!r} is closed")
-        if self._queued + len(self._delayed) >= self.depth or self._is_hopeless():
+        if len(self._waiting) + len(self._delayed) >= self.depth or self._is_hopeless():
             activity.refuse()
             raise PoolBusyError(self.name, self.depth)
         job.begin(activity)
@@ -345,7 +328,7 @@ class Pool:
     def _call_worker(self) -> None:
         """Wake an idle thread for a job that was queued, or start one. Under the lock."""
         self._wake.put(None)
-        if self._queued > self._idle and self._able() < self.most_workers:
+        if len(self._waiting) > self._idle and self._able() < self.most_workers:
             worker = Worker(self, self._made + 1)
             try:
                 worker.start()
@@ -362,21 +345,6 @@ class Pool:
         self._workers.discard(worker)
         if self._closed and not self._workers:
             self._all_gone()
-
-    def _pick(self) -> Job | None:
-        """Take the next job out of its queue. Under the lock."""
-        chosen: Priority | None = None
-        for priority in reversed(Priority):
-            if self._queues[priority] and (chosen is None or self._passed_over[chosen] < _PASSED_OVER):
-                chosen = priority
-        if chosen is None:
-            return None
-        for priority in Priority:
-            if priority > chosen and self._queues[priority]:
-                self._passed_over[priority] += 1
-        self._passed_over[chosen] = 0
-        self._queued -= 1
-        return self._queues[chosen].popleft()
 
 
 def _nothing() -> None:

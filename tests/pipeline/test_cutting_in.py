@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,15 @@ class DoubtfulReader(MindReader):
         if transcript.text == "stop":
             return Transcript("", confidence=0.1, in_grammar=True, doubtful="stop")
         return transcript
+
+
+class HalfHeard(MindReader):
+    """Is sure of no word that stands alone."""
+
+    def finish(self) -> Transcript:
+        """Doubt it."""
+        transcript = super().finish()
+        return replace(transcript, confidence=0.4) if len(transcript.text.split()) == 1 else transcript
 
 
 def one_tool() -> Toolset:
@@ -276,6 +287,49 @@ async def test_a_verdict_that_comes_late_does_not_dismiss_who_speaks_again() -> 
     assert (first.cut_off_by, second.heard) == ("speech", "tell me of 2")
     assert second.endpoint is not None
     assert second.endpoint.speech_end_s >= 0.3 + 0.3 + 1.2
+
+
+@pytest.mark.parametrize(("word", "gap_s"), [("five", 0.35), ("five", 0.45), ("the", 0.45)])
+@in_virtual_time
+async def test_an_answer_does_not_go_on_between_the_first_two_words_of_who_speaks_into_it(
+    word: str, gap_s: float
+) -> None:
+    """The first word is too little to interrupt by itself, and no sound of a listener's either: the rest is awaited."""
+    began_s: list[float] = []
+
+    async def script(scene: Scene, person: Person) -> None:
+        await person.say("tell me of 1", 0.8)
+        await scene.speaking(1)
+        await asyncio.sleep(LATER_S)
+        began_s.append(asyncio.get_running_loop().time())
+        await person.say(word, 0.35)
+        await asyncio.sleep(gap_s)
+        await person.say(f"{word} tell me of 2", 0.8)
+        await scene.speaking(2)
+
+    scene = await play(Props(reader=HalfHeard(), interrupts=partial(interrupts, InterruptionConfig(), "en")), script)
+    assert [turn.heard for turn in scene.reports] == ["tell me of 1", f"{word} tell me of 2"]
+    first = [sound for sound in scene.speaker.close_book() if sound.value == 1]
+    assert first[-1].end_s <= began_s[0] + 0.25
+
+
+@in_virtual_time
+async def test_after_a_doubtful_word_the_answer_goes_on() -> None:
+    """Free dictation makes a word of any noise: held for as long as somebody may go on, then played to its end."""
+
+    async def script(scene: Scene, person: Person) -> None:
+        await person.say("tell me of 1", 0.8)
+        await scene.speaking(1)
+        await asyncio.sleep(LATER_S)
+        await person.say("the", 0.2)
+        await scene.runner.rested()
+
+    scene = await play(Props(reader=HalfHeard(), interrupts=partial(interrupts, InterruptionConfig(), "en")), script)
+    (turn,) = scene.reports
+    assert (turn.interrupted, turn.reply_heard) == (False, turn.reply)
+    sounds = [sound for sound in scene.speaker.close_book() if sound.value == 1]
+    longest_s = max(later.begin_s - sooner.end_s for sooner, later in pairwise(sounds))
+    assert EndpointConfig().hang_over_s < longest_s < EndpointConfig().longest_s + 0.3
 
 
 @in_virtual_time

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.app.build import build_intents, build_model, build_recognizer, build_synthesizer, build_wake
+from edge_agent.app.closed_grammar import make_grammar
 from edge_agent.app.mind import make_mind
 from edge_agent.app.parts import Part
-from edge_agent.app.voice import closed_grammar, make_vad, open_phrases
+from edge_agent.app.voice import make_vad, open_phrases
 from edge_agent.errors import BadInputError, FaultError
 from edge_agent.runtime.pool import Pool
 
@@ -114,7 +115,7 @@ async def _load(body: Body, config: Config, parts: frozenset[Part], fresh: Fresh
         fresh.recognizer = recognizer
         fresh.closings.append((core.asr, recognizer.close, "recognizer"))
         said = body.brain.intents if fresh.mind is None else fresh.mind.intents
-        grammar = await pool.run(lambda: closed_grammar(config, said), kind="load.grammar")
+        grammar = await make_grammar(config, said, pool)
         await blamed(
             Part.RECOGNIZER,
             pool.run(lambda: recognizer.load(grammar), kind="load.recognizer", stop=recognizer.stop),

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_agent.app.build import build_recognizer, build_synthesizer, build_wake
+from edge_agent.app.closed_grammar import make_grammar
 from edge_agent.hear.noise import NoiseAwareVad
 from edge_agent.pipeline.ears import Ears
 from edge_agent.pipeline.facts import MuteChanged
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from edge_agent.audio import AudioChunk
     from edge_agent.config.audio import InterruptionConfig, VadConfig
     from edge_agent.config.schema import Config
-    from edge_agent.grammar import Grammar
     from edge_agent.hear.asr import SpeechRecognizer
     from edge_agent.hear.pauses import PauseLearner
     from edge_agent.hear.vad import VoiceActivityDetector
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.answering import Understanding
     from edge_agent.pipeline.observer import Observer
     from edge_agent.reason.matcher import IntentMatch
-    from edge_agent.reason.templates import IntentSet
     from edge_agent.runtime.pool import Pool
     from edge_agent.runtime.scheduled import Handle
     from edge_agent.speak.earcons import Earcon
@@ -114,16 +113,6 @@ class Voice:
         self.runner.stages = self._make_stages(config, self.engines, self.phrases)
 
 
-def closed_grammar(config: Config, intents: IntentSet) -> Grammar | None:
-    """Return the grammar of all intents; None where dictation is free or nothing can be said."""
-    if not config.asr.closed:
-        return None
-    from edge_agent.reason.sampling import sample_grammar
-
-    grammar = sample_grammar(intents.intents, config.language)
-    return grammar if grammar.sentences else None
-
-
 @asynccontextmanager
 async def open_voice(
     config: Config,
@@ -172,7 +161,7 @@ async def open_voice(
     engines = Engines(recognizer, synthesizer, wake)
 
     async def load_recognizer() -> None:
-        grammar = await core.match.run(lambda: closed_grammar(config, brain.intents), kind="load.grammar")
+        grammar = await make_grammar(config, brain.intents, core.match)
         await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer", stop=recognizer.stop)
 
     loading: tuple[Handle[None], ...] = ()

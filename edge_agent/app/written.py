@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.app.build import build_intents, build_recognizer
+from edge_agent.app.closed_grammar import make_grammar
 from edge_agent.app.core import open_core
 from edge_agent.app.places import find_places
-from edge_agent.app.voice import closed_grammar
 from edge_agent.devices.recording import RecordingSource, check_recording
 from edge_agent.events import EndpointReason
 from edge_agent.hear.endpoint import (
@@ -50,7 +50,7 @@ async def transcribe_recording(
             grammar = None
             if not free:
                 intents = await core.match.run(lambda: build_intents(config), kind="load.intents")
-                grammar = await core.match.run(lambda: closed_grammar(config, intents), kind="load.grammar")
+                grammar = await make_grammar(config, intents, core.match)
             await core.asr.run(lambda: recognizer.load(grammar), kind="load.recognizer", stop=recognizer.stop)
             writer = _Writer(recognizer, core.asr, show)
             vad, endpointer = NoiseAwareVad(WebRtcVad(config.vad.aggressiveness)), Endpointer(config.endpoint)

@@ -34,8 +34,8 @@ def load_recognizer(config: Config) -> SpeechRecognizer:
         EdgeAgentError: It, its model or an intents file is missing.
     """
     from edge_agent.app.build import build_intents, build_recognizer
+    from edge_agent.app.closed_grammar import closed_grammar
     from edge_agent.app.places import find_places
-    from edge_agent.app.voice import closed_grammar
 
     recognizer = build_recognizer(config, find_places(config.directories))
     recognizer.load(closed_grammar(config, build_intents(config)))

@@ -10,6 +10,7 @@ import logging
 import math
 import random
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from hassil.expression import Alternative, Group, ListReference, Permutation, RuleReference, TextChunk
@@ -19,7 +20,7 @@ from edge_agent.grammar import Grammar
 from edge_agent.reason.wordforms import number_words, spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hassil.expression import Expression, Sentence
     from hassil.intents import IntentData, Intents, SlotList
@@ -41,12 +42,21 @@ _DRAWS_PER_EXPANSION = 4
 _MIN_DRAWS = 2_000
 
 
-def sample_grammar(intents: Intents, language: str, *, limit: int = DEFAULT_LIMIT, seed: int = 0) -> Grammar:
+def sample_grammar(
+    intents: Intents,
+    language: str,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    seed: int = 0,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> Grammar:
     """Return at most `limit` sentences of `intents`, and all short phrases; the same ones for the same arguments.
 
     Every option of every template and every value of every list occurs, as far as `limit` allows; beyond that, each
     intent and each template gets a share that grows with the logarithm of what it can say. Parts that hold a
     wildcard are left out: a closed grammar can't listen for them.
+
+    It takes seconds; once it is not wanted any more it returns soon, with what it has.
 
     Raises:
         ValueError: Expansion rules refer to themselves, or to a list or rule that does not exist.
@@ -59,7 +69,7 @@ def sample_grammar(intents: Intents, language: str, *, limit: int = DEFAULT_LIMI
         if (templates := [t for data in intent.data for t in templates_of(intents, data, language) if t.size])
     ]
     everything = [template for _, templates in by_intent for template in templates]
-    sentences = _first_round(everything, limit, rng)
+    sentences = _first_round(everything, limit, rng, is_wanted)
     expansions = sum(template.size for template in everything)
     wanted = min(limit, max(_MIN_DRAWS, _DRAWS_PER_EXPANSION * expansions)) - len(sentences)
     shares = [_share(sum(t.size for t in templates)) for _, templates in by_intent]
@@ -67,7 +77,7 @@ def sample_grammar(intents: Intents, language: str, *, limit: int = DEFAULT_LIMI
         quota = wanted * share / sum(shares)
         template_shares = [_share(template.size) for template in templates]
         for template, template_share in zip(templates, template_shares, strict=True):
-            drawn = _draws(template, int(quota * template_share / sum(template_shares)), rng)
+            drawn = _draws(template, int(quota * template_share / sum(template_shares)), rng, is_wanted)
             sentences += [_with_skip_word(text, skip_words, rng) for text in drawn]
     phrases = dict.fromkeys(
         phrase
@@ -92,19 +102,22 @@ def _share(size: int) -> float:
     return 4 + min(math.log2(size), 12)
 
 
-def _first_round(templates: Sequence[Template], limit: int, rng: random.Random) -> list[str]:
-    sentences = [template.draw(rng, options) for template in templates for options in template.options()]
+def _first_round(
+    templates: Sequence[Template], limit: int, rng: random.Random, is_wanted: Callable[[], bool]
+) -> list[str]:
+    visiting = ((template, options) for template in templates for options in template.options())
+    sentences = [template.draw(rng, options) for template, options in takewhile(lambda _: is_wanted(), visiting)]
     if len(sentences) > limit:
         _log.warning("templates have %d options, more than the %d sentences allowed", len(sentences), limit)
         rng.shuffle(sentences)
     return sentences[:limit]
 
 
-def _draws(template: Template, quota: int, rng: random.Random) -> list[str]:
+def _draws(template: Template, quota: int, rng: random.Random, is_wanted: Callable[[], bool]) -> list[str]:
     if template.size <= PHRASE_TEMPLATE_LIMIT:
         every = list(template.expansions())
         return (every * (quota // len(every) + 1))[:quota]
-    return [template.draw(rng) for _ in range(quota)]
+    return [template.draw(rng) for _ in takewhile(lambda _: is_wanted(), range(quota))]
 
 
 def templates_of(intents: Intents, data: IntentData, language: str) -> Iterator[Template]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from itertools import count
 
 import pytest
 from hassil.intents import Intents
@@ -103,6 +105,22 @@ def test_skip_words_may_be_said() -> None:
     grammar = sample_grammar(intents_of(["turn on the lamp"], skip_words=["please"]), "en")
     assert {"please turn on the lamp", "turn on the lamp please"} <= set(grammar.sentences)
     assert grammar.sentences.count("turn on the lamp") > len(grammar.sentences) * 0.8
+
+
+def comes_before(looks: count[int], end: int) -> bool:
+    """Tell whether this look is one of the first `end`."""
+    return next(looks) < end
+
+
+def test_it_ends_soon_once_nobody_wants_it() -> None:
+    """No sentence is drawn after that, neither in the first round nor beyond."""
+    lists: dict[str, object] = {"thing": {"values": [f"word {number}" for number in range(300)]}}
+    intents = intents_of(["take {thing} and {thing:b}", "give {thing} or {thing:b}"], lists=lists)
+    whole = sample_grammar(intents, "en", limit=2000).sentences
+    for at in (0, 100, 1500):
+        part = sample_grammar(intents, "en", limit=2000, is_wanted=partial(comes_before, count(), at))
+        assert part.sentences == whole[:at]
+    assert len(whole) == 2000
 
 
 def test_a_rule_that_holds_itself_is_refused() -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.app.build import build_intents, build_model, build_recognizer, build_synthesizer
+from edge_agent.app.closed_grammar import make_grammar
 from edge_agent.app.core import open_core
 from edge_agent.app.places import Places
 from edge_agent.app.tune.applying import TunedThreads
 from edge_agent.app.tune.bench_words import question, sentences, spoken_command
 from edge_agent.app.tune.stored import Engine, LlmSpeed, Together, VoiceSpeed
 from edge_agent.app.tune.working import Share, SwitchedGrant, hear, read_and_write, render
-from edge_agent.app.voice import closed_grammar
 from edge_agent.audio import AudioChunk
 from edge_agent.runtime.ledger import FixedGrant
 
@@ -214,7 +214,8 @@ async def open_rig(config: Config, places: Places, progress: Callable[[str], Non
         progress("loading the recognizer")
         recognizer = await core.match.run(lambda: build_recognizer(config, places), kind="load.recognizer")
         stack.push_async_callback(core.shut, core.asr, recognizer.close, "recognizer")
-        grammar = await core.match.run(lambda: closed_grammar(config, build_intents(config)), kind="load.grammar")
+        intents = await core.match.run(lambda: build_intents(config), kind="load.intents")
+        grammar = await make_grammar(config, intents, core.match)
         await core.asr.pool.run(partial(recognizer.load, grammar), kind="load.recognizer", stop=recognizer.stop)
         utterance = await core.tts.pool.run(partial(spoken_command, config, voice), kind="tune.speech")
         # Each prompt is to be read whole, and answers are to last.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PAUSE_S = 0.12
 """Silence that is more than a stop consonant or a breath between two words."""
+QUIET_S = 0.04
+"""Silence that may become a pause: many a word ends in less."""
 _RESUME_S = 0.06
 """Speech that it takes to break a silence: a stray VAD frame (20 ms) holds the count, it does not restart it."""
 
@@ -41,6 +43,11 @@ class UtteranceContinued:
     """One more frame of the utterance."""
 
     frame: AudioChunk
+
+
+@dataclass(frozen=True, slots=True)
+class QuietBegan:
+    """The speaker fell silent; it may become a pause. Nothing tells of its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,9 @@ class UtteranceDropped:
     speech_s: float
 
 
-EndpointingEvent = OnsetDetected | UtteranceContinued | PauseBegan | PauseEnded | UtteranceEnded | UtteranceDropped
+EndpointingEvent = (
+    OnsetDetected | UtteranceContinued | QuietBegan | PauseBegan | PauseEnded | UtteranceEnded | UtteranceDropped
+)
 
 
 @dataclass(slots=True)
@@ -227,7 +236,10 @@ class Endpointer:
         if utterance.run >= self._resume_frames or (is_speech and utterance.silence_s == 0.0):
             return self._speak_on(utterance)
         if not is_speech:
+            was_quiet = self._reached(utterance.silence_s, QUIET_S)
             utterance.silence_s += self._frame_s
+            if not was_quiet and self._reached(utterance.silence_s, QUIET_S):
+                return [QuietBegan()]
             if not utterance.in_pause and self._reached(utterance.silence_s, PAUSE_S):
                 utterance.in_pause = True
                 return [PauseBegan(utterance.silence_s)]

@@ -16,6 +16,7 @@ from edge_agent.hear.endpoint import (
     OnsetDetected,
     PauseBegan,
     PauseEnded,
+    QuietBegan,
     UtteranceContinued,
     UtteranceDropped,
     UtteranceEnded,
@@ -30,7 +31,7 @@ from edge_agent.pipeline.facts import (
     SpeechDropped,
     SpeechEnded,
 )
-from edge_agent.pipeline.hearing import PauseMark
+from edge_agent.pipeline.hearing import PauseMark, QuietMark
 from edge_agent.runtime.pool import Priority
 
 if TYPE_CHECKING:
@@ -285,6 +286,8 @@ class Ears:
                     await self._begin(audio)
                 case UtteranceContinued(frame):
                     await self._hand_on(frame)
+                case QuietBegan():
+                    await self._runner.pause(QuietMark())
                 case PauseBegan():
                     await self._pause_begins()
                 case PauseEnded():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,11 @@ class PauseMark:
 
 
 @dataclass(frozen=True, slots=True)
+class QuietMark:
+    """Between two frames: the speaker fell silent just now, maybe for a pause, of which a `PauseMark` will tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """An utterance that has ended.
 
@@ -85,6 +90,27 @@ class HearingTools:
     longest_call_s: float = LONGEST_CALL_S
 
 
+@dataclass(slots=True)
+class _SoFar:
+    """How far an utterance has been heard out.
+
+    Attributes:
+        understanding: What the pause that runs is taken for; None while somebody speaks.
+        pending: What was begun to be answered to that.
+        early: What was begun before the pause, and is to be said only if that comes to the same.
+        mark: The last pause's beginning or end.
+        held: Silence that the recognizer was not given.
+        silence_s: Of the pause that runs, since it was told of.
+    """
+
+    understanding: Understanding | None = None
+    pending: PendingReply | None = None
+    early: PendingReply | None = None
+    mark: PauseMark = field(default_factory=lambda: PauseMark(began=False, at_s=0.0, number=0))
+    held: list[AudioChunk] = field(default_factory=list)
+    silence_s: float = 0.0
+
+
 class Utterance:
     """Frames and pauses on their way from the ears to the recognizer. Belongs to the loop.
 
@@ -93,12 +119,12 @@ class Utterance:
     """
 
     def __init__(self) -> None:
-        self._items: Channel[AudioChunk | PauseMark] = Channel(_UTTERANCE_FRAMES, name="turn.audio")
+        self._items: Channel[AudioChunk | PauseMark | QuietMark] = Channel(_UTTERANCE_FRAMES, name="turn.audio")
         self._partial: Transcript | None = None
         self.pause: int | None = None
         self._is_considered = Channel[float](1, on_full="drop_oldest", name="turn.considered")
 
-    async def put(self, item: AudioChunk | PauseMark) -> None:
+    async def put(self, item: AudioChunk | PauseMark | QuietMark) -> None:
         """Hand on what the ears hear; waits while the recognizer is behind, drops what comes after `close`."""
         if isinstance(item, PauseMark):
             self.pause = item.number if item.began else None
@@ -130,47 +156,27 @@ class Utterance:
     async def hear_out(self, tools: HearingTools) -> Heard:
         """Recognize to the end; in each pause preview, understand, and begin to answer.
 
-        A reply that was begun and is not returned has been discarded.
+        What an intent will say is rendered from the moment at which the speaker falls silent, on what has been
+        recognized by then: where it was the end, there is no time to lose.
+
+        A reply that was begun and is not returned has been discarded. The one that is returned may be to other words.
 
         Raises:
             RecognitionError: The recognizer broke.
         """
-        pending: PendingReply | None = None
+        so_far = _SoFar()
         try:
             async with tools.asr.hold():
                 call = partial(tools.asr.run, timeout_s=tools.longest_call_s, stop=tools.recognizer.stop)
                 await call(tools.recognizer.start, kind="asr.start")
-                understanding: Understanding | None = None
-                mark = PauseMark(began=False, at_s=0.0, number=0)
-                held: list[AudioChunk] = []
-                silence_s = 0.0
                 async for item in self._items:
                     if isinstance(item, PauseMark):
-                        mark, silence_s = item, 0.0
-                        if item.began:
-                            guess = await self._guess(tools)
-                            understanding = await self._consider(tools)
-                            understanding, pending = self._foresee(tools, item, understanding, guess)
-                        elif understanding is not None:
-                            self._discard(tools, pending)
-                            understanding = pending = None
-                            for chunk in held:
-                                await self._accept(tools, chunk)
-                            held.clear()
-                    elif understanding is not None and understanding.transcript.final:
-                        held.append(item)  # silence after a preview; the recognizer gets it if somebody goes on
-                    else:
-                        chunk = self._coalesced(item)
-                        is_other = await self._accept(tools, chunk)
-                        if understanding is None:
-                            continue
-                        was_short = silence_s < _THOROUGH_S
-                        silence_s += chunk.duration_s
-                        sure = await self._make_sure(tools) if was_short and silence_s >= _THOROUGH_S else None
-                        if sure is not None or is_other:
-                            # The last words come out of the recognizer while the pause goes on already.
-                            words = sure or self._partial or Transcript("", final=False)
-                            understanding, pending = await self._reconsider(tools, mark, pending, words)
+                        await self._take_pause(tools, so_far, item)
+                    elif isinstance(item, AudioChunk):
+                        await self._take_audio(tools, so_far, item)
+                    elif so_far.understanding is None:
+                        so_far.early = await self._guess(tools, so_far.early, only_fixed=True)
+                understanding = so_far.understanding
                 if understanding is None or not understanding.transcript.final:
                     began_at = tools.now()
                     transcript: Transcript = await call(
@@ -178,9 +184,38 @@ class Utterance:
                     )
                     tools.note("asr.finish", began_at, tools.now(), _reading(transcript))
                     understanding = await tools.reasoner.understand(transcript, before=tools.before())
-            return Heard(understanding, pending)
+            return Heard(understanding, so_far.pending or so_far.early)
         finally:
             self._is_considered.close()
+
+    async def _take_pause(self, tools: HearingTools, so_far: _SoFar, mark: PauseMark) -> None:
+        so_far.mark, so_far.silence_s = mark, 0.0
+        if mark.began:
+            guess, so_far.early = await self._guess(tools, so_far.early), None
+            understanding = await self._consider(tools)
+            so_far.understanding, so_far.pending = self._foresee(tools, mark, understanding, guess)
+        elif so_far.understanding is not None:
+            self._discard(tools, so_far.pending)
+            so_far.understanding = so_far.pending = None
+            for chunk in so_far.held:
+                await self._accept(tools, chunk)
+            so_far.held.clear()
+
+    async def _take_audio(self, tools: HearingTools, so_far: _SoFar, frame: AudioChunk) -> None:
+        if so_far.understanding is not None and so_far.understanding.transcript.final:
+            so_far.held.append(frame)  # silence after a preview; the recognizer gets it if somebody goes on
+            return
+        chunk = self._coalesced(frame)
+        is_other = await self._accept(tools, chunk)
+        if so_far.understanding is None:
+            return
+        was_short = so_far.silence_s < _THOROUGH_S
+        so_far.silence_s += chunk.duration_s
+        sure = await self._make_sure(tools) if was_short and so_far.silence_s >= _THOROUGH_S else None
+        if sure is not None or is_other:
+            # The last words come out of the recognizer while the pause goes on already.
+            words = sure or self._partial or Transcript("", final=False)
+            so_far.understanding, so_far.pending = await self._reconsider(tools, so_far.mark, so_far.pending, words)
 
     async def _accept(self, tools: HearingTools, chunk: AudioChunk) -> bool:
         """Decode a chunk; tell whether other words are heard now than before."""
@@ -239,16 +274,27 @@ class Utterance:
         tools.note("understand", began_at, tools.now(), f"now {transcript.text!r}, {understanding.completeness}")
         return self._foresee(tools, mark, understanding, pending)
 
-    async def _guess(self, tools: HearingTools) -> PendingReply | None:
+    async def _guess(
+        self, tools: HearingTools, early: PendingReply | None, *, only_fixed: bool = False
+    ) -> PendingReply | None:
         """Begin to answer the newest partial transcript while the preview, which takes longer, is still made.
 
-        Mostly both say the same, and then the reply is ready when the preview is.
+        Mostly both say the same, and then the reply is ready when the preview is. What was begun `early` goes on where
+        this would be the same, or nothing. `only_fixed` begins only what is known to the word, as what an intent says
+        is: it costs the voice alone.
         """
         if self._partial is None or not self._partial.text:
-            return None
+            return early
         understanding = await tools.reasoner.understand(self._partial, before=tools.before())
         answer = tools.reasoner.foresee(understanding)
-        return None if answer is None else tools.begin_reply(answer)
+        if answer is None or (only_fixed and answer.text is None):
+            return early
+        if early is not None:
+            if answer.is_as(early.answer):
+                return early
+            early.discard()
+            tools.note("speculation", early.began_at, tools.now(), "thrown away: other words were heard")
+        return tools.begin_reply(answer)
 
     def _foresee(
         self, tools: HearingTools, mark: PauseMark, understanding: Understanding, guess: PendingReply | None

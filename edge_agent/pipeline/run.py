@@ -29,7 +29,7 @@ from edge_agent.pipeline.facts import (
     ListeningLapsed,
     TurnEnded,
 )
-from edge_agent.pipeline.hearing import PauseMark, Utterance
+from edge_agent.pipeline.hearing import PauseMark, QuietMark, Utterance
 from edge_agent.pipeline.report import TurnClock, TurnReport
 from edge_agent.pipeline.stages import STOPPING, Turn
 from edge_agent.pipeline.turn import step
@@ -166,8 +166,8 @@ class Runner:
         if (turn := self._heard_turn) is not None:
             await turn.utterance.put(frame)
 
-    async def pause(self, mark: PauseMark) -> None:
-        """Say that a pause began within the utterance, or that speech has resumed."""
+    async def pause(self, mark: PauseMark | QuietMark) -> None:
+        """Say that a pause began within the utterance, or may begin, or that speech has resumed."""
         if (turn := self._heard_turn) is not None:
             await turn.utterance.put(mark)
 

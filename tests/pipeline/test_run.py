@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from doubles import (
@@ -26,7 +26,7 @@ from edge_agent.audio import AudioChunk
 from edge_agent.config.audio import ActivationConfig, EndpointConfig, InterruptionConfig
 from edge_agent.errors import RecognitionError
 from edge_agent.events import EndpointReason, Transcript
-from edge_agent.hear.endpoint import PAUSE_S
+from edge_agent.hear.endpoint import PAUSE_S, QUIET_S
 from edge_agent.pipeline.answering import Answer, Chunked, Understanding
 from edge_agent.pipeline.commands import State
 from edge_agent.pipeline.ears import Ears
@@ -508,3 +508,91 @@ async def test_a_speculation_on_other_words_gives_way_at_once() -> None:
         assert closed == ["tell be", "the right answer was heard"]
         played = b"".join(chunk.pcm for chunk in it.speaker.played)
         assert played == len("right.").to_bytes(2, "little") * 1600
+
+
+class Commands(ScriptedRecognizer):
+    """Tells what was heard so far: "lamp", and after half a second of sound what the script says."""
+
+    def accept(self, chunk: AudioChunk) -> Transcript | None:
+        """Hear."""
+        super().accept(chunk)
+        outcome = self._script[0] if self._script else None
+        if self.samples[-1] > 16_000 // 2 and isinstance(outcome, Transcript):
+            return replace(outcome, final=False)
+        return Transcript("lamp", final=False)
+
+
+class Foreteller(ScriptedResponder):
+    """Knows what each command is answered with, and notes after how much sound it was asked that, in seconds."""
+
+    def __init__(self, recognizer: ScriptedRecognizer) -> None:
+        super().__init__()
+        self._recognizer = recognizer
+        self.asked_at_s: list[float] = []
+        self.rendered: list[str] = []
+
+    def foresee(self, understanding: Understanding) -> Answer | None:
+        """Say that it will be done."""
+        self.asked_at_s.append(self._recognizer.samples[-1] / 16_000)
+        return self._done(understanding.text)
+
+    def answer(self, understanding: Understanding, foreseen: Answer | None = None) -> Answer:
+        """Do it."""
+        return self._done(understanding.text)
+
+    def _done(self, command: str) -> Answer:
+        async def produce(_: Chunked) -> AsyncGenerator[str, None]:
+            self.rendered.append(command)
+            yield f"{command}."
+            yield "Done."
+
+        return Answer("intent", produce, command, text=f"{command}. Done.")
+
+
+async def test_what_an_intent_says_is_rendered_as_soon_as_the_speaker_falls_silent() -> None:
+    """40 ms after the last sound; the pause, of which one is sure after 120, finds it begun, and it is played."""
+    recognizer = Commands(*heard("heater on"))
+    responder = Foreteller(recognizer)
+    async with scene(recognizer, responder) as it:
+        await it.hear(UTTERANCE)
+    (turn,) = it.notebook.turns
+    assert (turn.heard, turn.reply_heard) == ("heater on", "heater on. Done.")
+    assert responder.rendered == ["heater on"]
+    assert turn.endpoint is not None
+    assert responder.asked_at_s[0] - turn.endpoint.speech_end_s == pytest.approx(QUIET_S)
+    assert responder.asked_at_s[1] - turn.endpoint.speech_end_s == pytest.approx(PAUSE_S)
+
+
+async def test_what_was_begun_too_early_is_neither_said_nor_done() -> None:
+    """A gap within the command: the rest makes it another one, whose answer alone is heard."""
+    recognizer = Commands(*heard("lamp and heater"))
+    responder = Foreteller(recognizer)
+    async with scene(recognizer, responder) as it:
+        await it.hear("." * 10 + "#" * 12 + "." * 4 + "#" * 30 + "." * 40)
+    (turn,) = it.notebook.turns
+    assert (turn.heard, turn.reply_heard) == ("lamp and heater", "lamp and heater. Done.")
+    assert responder.rendered == ["lamp", "lamp and heater"]
+    played = b"".join(chunk.pcm for chunk in it.speaker.played)
+    assert played == b"".join(len(word).to_bytes(2, "little") * 1600 for word in ["lamp", "and", "heater.", "Done."])
+
+
+async def test_a_released_button_finds_the_answer_begun() -> None:
+    """No pause was long enough to be one; what was begun in the quiet before it is what is said."""
+    recognizer = Commands(*heard("heater on"))
+    responder = Foreteller(recognizer)
+    async with scene(recognizer, responder, mode="button") as it:
+        await it.hear("." * 10, it.ears.press, "#" * 40 + "." * 4, it.ears.release)
+    (turn,) = it.notebook.turns
+    assert turn.endpoint is not None
+    assert turn.endpoint.reason is EndpointReason.BUTTON
+    assert (turn.reply_heard, responder.rendered) == ("heater on. Done.", ["heater on"])
+
+
+async def test_the_model_is_not_asked_before_there_is_a_pause() -> None:
+    """Its answers are long, and the next word changes them: a gap within a sentence is not worth it."""
+    recognizer = Commands(*heard("tell me"))
+    responder = ScriptedResponder(["well."], foresees=True)
+    async with scene(recognizer, responder) as it:
+        await it.hear("." * 10 + "#" * 12 + "." * 4 + "#" * 30 + "." * 40)
+    (turn,) = it.notebook.turns
+    assert (turn.heard, turn.reply_heard, responder.begun) == ("tell me", "well.", ["tell me"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.audio import AudioChunk
 from edge_agent.events import Transcript
+from edge_agent.hear.endpoint import PAUSE_S, QUIET_S
 from edge_agent.runtime.channel import Channel, ChannelClosedError
 from edge_agent.runtime.pool import Priority
 
@@ -101,6 +102,7 @@ class _SoFar:
         mark: The last pause's beginning or end.
         held: Silence that the recognizer was not given.
         silence_s: Of the pause that runs, since it was told of.
+        quiet_left_s: Of the sound after the last word in which a reply is begun `early`.
     """
 
     understanding: Understanding | None = None
@@ -109,6 +111,7 @@ class _SoFar:
     mark: PauseMark = field(default_factory=lambda: PauseMark(began=False, at_s=0.0, number=0))
     held: list[AudioChunk] = field(default_factory=list)
     silence_s: float = 0.0
+    quiet_left_s: float = 0.0
 
 
 class Utterance:
@@ -175,6 +178,7 @@ class Utterance:
                     elif isinstance(item, AudioChunk):
                         await self._take_audio(tools, so_far, item)
                     elif so_far.understanding is None:
+                        so_far.quiet_left_s = PAUSE_S - QUIET_S
                         so_far.early = await self._guess(tools, so_far.early, only_fixed=True)
                 understanding = so_far.understanding
                 if understanding is None or not understanding.transcript.final:
@@ -208,6 +212,9 @@ class Utterance:
         chunk = self._coalesced(frame)
         is_other = await self._accept(tools, chunk)
         if so_far.understanding is None:
+            if is_other and so_far.quiet_left_s > 0:  # the last word is often another one at first
+                so_far.early = await self._guess(tools, so_far.early, only_fixed=True)
+            so_far.quiet_left_s -= chunk.duration_s
             return
         was_short = so_far.silence_s < _THOROUGH_S
         so_far.silence_s += chunk.duration_s

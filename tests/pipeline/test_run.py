@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 from doubles import (
@@ -41,6 +42,8 @@ from edge_agent.runtime.pool import Pool
 from edge_agent.runtime.pools import Station
 
 UTTERANCE = "." * 10 + "#" * 40 + "." * 40
+LAST_SOUND = 50 * 320
+"""Samples from the utterance's beginning, all of it pre-roll and speech, to the end of `UTTERANCE`'s last sound."""
 
 
 @dataclass
@@ -561,6 +564,31 @@ async def test_what_an_intent_says_is_rendered_as_soon_as_the_speaker_falls_sile
     assert turn.endpoint is not None
     assert responder.asked_at_s[0] - turn.endpoint.speech_end_s == pytest.approx(QUIET_S)
     assert responder.asked_at_s[1] - turn.endpoint.speech_end_s == pytest.approx(PAUSE_S)
+
+
+async def test_a_last_word_that_comes_out_in_the_quiet_is_rendered_at_once() -> None:
+    """It is another word at the last sound, and the right one before the pause is one."""
+
+    class Slow(Commands):
+        """Takes the last word for another one until 80 ms of quiet were heard."""
+
+        def accept(self, chunk: AudioChunk) -> Transcript | None:
+            super().accept(chunk)
+            is_out = self.samples[-1] >= comes_out_at
+            return Transcript("heater on" if is_out else "heater and", final=False)
+
+    comes_out_at = LAST_SOUND + round(0.08 * 16_000)
+    recognizer = Slow(*heard("heater on"))
+    responder = Foreteller(recognizer)
+    async with scene(recognizer, responder) as it:
+        has_heard = partial(until, lambda: recognizer.samples[-1] == comes_out_at)
+        await it.hear("." * 10 + "#" * 40 + "." * 4, has_heard, "." * 36)
+    (turn,) = it.notebook.turns
+    assert turn.endpoint is not None
+    assert round(turn.endpoint.speech_end_s * 16_000) == LAST_SOUND
+    assert (turn.reply_heard, responder.rendered[-1]) == ("heater on. Done.", "heater on")
+    asked_s = [round(at_s - turn.endpoint.speech_end_s, 2) for at_s in responder.asked_at_s]
+    assert asked_s[:3] == [QUIET_S, 0.08, PAUSE_S]
 
 
 async def test_what_was_begun_too_early_is_neither_said_nor_done() -> None:

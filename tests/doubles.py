@@ -149,6 +149,11 @@ class ScriptedResponder:
         self.begun: list[str] = []
         self.expired = 0
 
+    @property
+    def foresees(self) -> bool:
+        """As the script says."""
+        return self._foresees
+
     async def understand(self, transcript: Transcript, *, before: str = "") -> Understanding:
         """Take the words as they are."""
         text = f"{before} {transcript.text}".strip()

@@ -68,7 +68,7 @@ class LlmConfig(Section):
         default=True, description="Keep the evaluated prompt from turn to turn, on disk too, and renew it when idle."
     )
     speculate: bool = Field(
-        default=True, description="Begin the answer in the pause that may end the question, unheard until it has ended."
+        default=True, description="Begin the answer where the question may be over, unheard until it is."
     )
     tools: bool = Field(default=True, description="Let the model call the intents.")
     tool_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest time that one call may take.")

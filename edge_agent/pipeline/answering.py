@@ -133,6 +133,11 @@ class Reasoner(Protocol):
         """
         ...
 
+    @property
+    def foresees(self) -> bool:
+        """Whether `foresee` returns anything at present."""
+        ...
+
     def foresee(self, understanding: Understanding) -> Answer | None:
         """Return the answer as it will probably be, without any effect; None where that can't be said.
 

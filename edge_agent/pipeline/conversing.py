@@ -38,9 +38,11 @@ async def converse(runner: Runner, turn: Turn) -> Invitation:
         if meant is None and mark.at_s <= _COUGH_S:
             words = understanding.transcript
             if stages.is_backchannel(words.text):
-                # A cough or an "mhm" need not be waited out as a sentence that may go on.
-                shown = replace(understanding, completeness=Completeness.COMPLETE)
-            elif words.final:
+                # A cough or an "mhm" need not be waited out as a sentence that may go on. Where there are no words yet,
+                # that says nothing before the recognizer is sure of it: the first one may be on its way.
+                if words.text or words.final:
+                    shown = replace(understanding, completeness=Completeness.COMPLETE)
+            elif words.final and understanding.completeness is Completeness.UNFINISHED:
                 # A word that is too doubtful to interrupt is waited out as any other, but as nothing that is known to
                 # want more. An answer that goes on between somebody's first two words is cut off again with the
                 # second, and neither is understood by itself.

@@ -56,7 +56,7 @@ class Heard:
     """An utterance that has ended.
 
     Attributes:
-        foreseen: The answer that was begun in the pause; None where there is none.
+        foreseen: The answer that was begun before the end, maybe to other words; None where there is none.
     """
 
     understanding: Understanding
@@ -124,6 +124,7 @@ class Utterance:
     def __init__(self) -> None:
         self._items: Channel[AudioChunk | PauseMark | QuietMark] = Channel(_UTTERANCE_FRAMES, name="turn.audio")
         self._partial: Transcript | None = None
+        self._guessed: Understanding | None = None
         self.pause: int | None = None
         self._is_considered = Channel[float](1, on_full="drop_oldest", name="turn.considered")
 
@@ -214,6 +215,9 @@ class Utterance:
         if so_far.understanding is None:
             if is_other and so_far.quiet_left_s > 0:  # the last word is often another one at first
                 so_far.early = await self._guess(tools, so_far.early, only_fixed=True)
+            elif is_other and so_far.early is not None:
+                self._discard(tools, so_far.early)
+                so_far.early = None
             so_far.quiet_left_s -= chunk.duration_s
             return
         was_short = so_far.silence_s < _THOROUGH_S
@@ -238,7 +242,7 @@ class Utterance:
         return so_far is not None
 
     def _coalesced(self, frame: AudioChunk) -> AudioChunk:
-        """Join a frame with those that wait behind it, up to the next pause."""
+        """Join a frame with those that wait behind it, up to where the speaker fell silent or paused."""
         frames = [frame]
         while len(frames) < _COALESCED_FRAMES and isinstance(self._items.peek(), AudioChunk):
             frames += [item for item in self._items.take(1) if isinstance(item, AudioChunk)]
@@ -290,14 +294,16 @@ class Utterance:
         this would be the same, or nothing. `only_fixed` begins only what is known to the word, as what an intent says
         is: it costs the voice alone.
         """
-        if self._partial is None or not self._partial.text:
+        heard = self._partial
+        if heard is None or not heard.text or not tools.reasoner.foresees:
             return early
-        understanding = await tools.reasoner.understand(self._partial, before=tools.before())
-        answer = tools.reasoner.foresee(understanding)
+        if self._guessed is None or self._guessed.transcript is not heard:
+            self._guessed = await tools.reasoner.understand(heard, before=tools.before())
+        answer = tools.reasoner.foresee(self._guessed)
         if answer is None or (only_fixed and answer.text is None):
             return early
         if early is not None:
-            if answer.is_as(early.answer):
+            if answer.is_as(early.answer) and not early.has_failed:
                 return early
             early.discard()
             tools.note("speculation", early.began_at, tools.now(), "thrown away: other words were heard")

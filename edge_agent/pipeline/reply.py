@@ -36,8 +36,8 @@ async def nothing_to_keep() -> None:
 class PendingReply:
     """Reasons and renders an answer in a task of its own; whoever plays it takes it from `rendered`.
 
-    It is made in the pause that may end the question, or when the question has ended. Until `commit` nothing of it is
-    shown, heard, or has an effect; `discard` ends it. Whoever makes one sees to it with `settle`.
+    It is made where the question may be over, in a pause or just before one, or when it is. Until `commit` nothing of
+    it is shown, heard, or has an effect; `discard` ends it. Whoever makes one sees to it with `settle`.
 
     Attributes:
         rendered: The sound, in order; closed at its end or failure.

@@ -175,9 +175,14 @@ class Responder:
             )
         return Understanding(transcript, text, match, completeness)
 
+    @property
+    def foresees(self) -> bool:
+        """Whether an answer may be begun before it is wanted: configured, and the device can afford it."""
+        return self._speculates and self.allowance.idle_work
+
     def foresee(self, understanding: Understanding) -> Answer | None:
         """Return the model's answer, which may begin at once, or what an intent will probably say."""
-        if not self._speculates or not self.allowance.idle_work or not understanding.text:
+        if not self.foresees or not understanding.text:
             return None
         if (match := understanding.match) is not None:
             text = self._rehearse(self._completed(match))

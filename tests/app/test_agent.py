@@ -41,6 +41,17 @@ async def test_it_answers_and_proves_itself_well(open_home: Opens, house: House)
     assert house.loads["voice"] == house.closes["voice"] == 1
 
 
+async def test_the_sounds_of_a_listener_are_those_that_are_configured(open_home: Opens) -> None:
+    """No words at all are one in any case."""
+    async with open_home(interruption={"ignored": ["zounds"]}) as home:
+        assert home.agent.runner is not None
+        is_backchannel = home.agent.runner.stages.is_backchannel
+        assert [is_backchannel(words) for words in ("", "zounds", "mhm", "five")] == [True, True, False, False]
+        await home.apply(interruption={"ignored": None})
+        is_backchannel = home.agent.runner.stages.is_backchannel
+        assert [is_backchannel(words) for words in ("", "zounds", "mhm", "five")] == [True, False, True, False]
+
+
 async def test_another_voice_restarts_the_voice_alone(open_home: Opens, house: House) -> None:
     """The next answer is in it; the microphone stays open, and nothing else is loaded."""
     async with open_home() as home:

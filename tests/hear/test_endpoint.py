@@ -16,6 +16,7 @@ from edge_agent.hear.endpoint import (
     OnsetDetected,
     PauseBegan,
     PauseEnded,
+    QuietBegan,
     UtteranceContinued,
     UtteranceDropped,
     UtteranceEnded,
@@ -172,6 +173,14 @@ def test_a_pause_begins_once_and_ends_once() -> None:
     assert events[began - 1] == UtteranceContinued(frame(25))
     ended = next(number for number, event in enumerate(events) if isinstance(event, PauseEnded))
     assert events[ended - 1] == UtteranceContinued(frame(36))
+
+
+def test_each_quiet_is_told_of_once() -> None:
+    """After 40 ms, behind its frame; a stray frame of speech does not end it, three do."""
+    events = push_all(Endpointer(PATIENT), SPEECH + "..." + "#.." + "###" + "." + "####" + "..." + "###")
+    quiets = [number for number, event in enumerate(events) if isinstance(event, QuietBegan)]
+    assert [events[number - 1] for number in quiets] == [UtteranceContinued(frame(21)), UtteranceContinued(frame(35))]
+    assert not of_kind(events, PauseBegan)
 
 
 def test_a_stop_consonant_is_no_pause() -> None:

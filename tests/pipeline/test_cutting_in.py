@@ -120,6 +120,14 @@ class HalfHeard(MindReader):
         return replace(transcript, confidence=0.4) if len(transcript.text.split()) == 1 else transcript
 
 
+class LateReader(HalfHeard):
+    """Has no words in a pause before it is asked to be thorough."""
+
+    def preview(self, *, thorough: bool = False) -> Transcript:
+        """Hear them then."""
+        return super().preview() if thorough else Transcript("", final=False)
+
+
 def one_tool() -> Toolset:
     """The timer, done on the loop."""
     return Toolset(OneTool(), 1.0, "n9s0w0.")
@@ -289,10 +297,11 @@ async def test_a_verdict_that_comes_late_does_not_dismiss_who_speaks_again() -> 
     assert second.endpoint.speech_end_s >= 0.3 + 0.3 + 1.2
 
 
+@pytest.mark.parametrize("reader", [HalfHeard, LateReader])
 @pytest.mark.parametrize(("word", "gap_s"), [("five", 0.35), ("five", 0.45), ("the", 0.45)])
 @in_virtual_time
 async def test_an_answer_does_not_go_on_between_the_first_two_words_of_who_speaks_into_it(
-    word: str, gap_s: float
+    word: str, gap_s: float, reader: type[HalfHeard]
 ) -> None:
     """The first word is too little to interrupt by itself, and no sound of a listener's either: the rest is awaited."""
     began_s: list[float] = []
@@ -307,7 +316,7 @@ async def test_an_answer_does_not_go_on_between_the_first_two_words_of_who_speak
         await person.say(f"{word} tell me of 2", 0.8)
         await scene.speaking(2)
 
-    scene = await play(Props(reader=HalfHeard(), interrupts=partial(interrupts, InterruptionConfig(), "en")), script)
+    scene = await play(Props(reader=reader(), interrupts=partial(interrupts, InterruptionConfig(), "en")), script)
     assert [turn.heard for turn in scene.reports] == ["tell me of 1", f"{word} tell me of 2"]
     first = [sound for sound in scene.speaker.close_book() if sound.value == 1]
     assert first[-1].end_s <= began_s[0] + 0.25

@@ -537,14 +537,17 @@ class Commands(ScriptedRecognizer):
 class Foreteller(ScriptedResponder):
     """Knows what each command is answered with, and notes after how much sound it was asked that, in seconds."""
 
-    def __init__(self, recognizer: ScriptedRecognizer) -> None:
-        super().__init__()
+    def __init__(self, recognizer: ScriptedRecognizer, *, foresees: bool = True) -> None:
+        super().__init__(foresees=foresees)
         self._recognizer = recognizer
         self.asked_at_s: list[float] = []
         self.rendered: list[str] = []
+        self.stopped_at_s: dict[str, float] = {}
 
     def foresee(self, understanding: Understanding) -> Answer | None:
         """Say that it will be done."""
+        if not self.foresees:
+            return None
         self.asked_at_s.append(self._recognizer.samples[-1] / 16_000)
         return self._done(understanding.text)
 
@@ -556,6 +559,11 @@ class Foreteller(ScriptedResponder):
         async def produce(_: Chunked) -> AsyncGenerator[str, None]:
             self.rendered.append(command)
             yield f"{command}."
+            if command == "lamp":  # nobody's whole command: a long answer, whose end is seen
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.stopped_at_s[command] = self._recognizer.samples[-1] / 16_000
             yield "Done."
 
         return Answer("intent", produce, command, text=f"{command}. Done.")
@@ -572,7 +580,18 @@ async def test_what_an_intent_says_is_rendered_as_soon_as_the_speaker_falls_sile
     assert responder.rendered == ["heater on"]
     assert turn.endpoint is not None
     assert responder.asked_at_s[0] - turn.endpoint.speech_end_s == pytest.approx(QUIET_S)
-    assert responder.asked_at_s[1] - turn.endpoint.speech_end_s == pytest.approx(PAUSE_S)
+    assert [at_s - turn.endpoint.speech_end_s for at_s in responder.asked_at_s[1:]] == [pytest.approx(PAUSE_S)] * 2
+    assert responder.understood == ["heater on"] * 2, "the partial transcript once, and the preview"
+
+
+async def test_where_nothing_is_foreseen_no_partial_transcript_is_considered() -> None:
+    """It would cost a slow board for nothing."""
+    recognizer = Commands(*heard("heater on"))
+    responder = Foreteller(recognizer, foresees=False)
+    async with scene(recognizer, responder) as it:
+        await it.hear(UTTERANCE)
+    assert [turn.reply_heard for turn in it.notebook.turns] == ["heater on. Done."]
+    assert responder.understood == ["heater on"]
 
 
 async def test_a_last_word_that_comes_out_in_the_quiet_is_rendered_at_once() -> None:
@@ -608,6 +627,8 @@ async def test_what_was_begun_too_early_is_neither_said_nor_done() -> None:
     (turn,) = it.notebook.turns
     assert (turn.heard, turn.reply_heard) == ("lamp and heater", "lamp and heater. Done.")
     assert responder.rendered == ["lamp", "lamp and heater"]
+    assert turn.endpoint is not None
+    assert responder.stopped_at_s["lamp"] < turn.endpoint.speech_end_s, "not only when the next answer is begun"
     played = b"".join(chunk.pcm for chunk in it.speaker.played)
     assert played == b"".join(len(word).to_bytes(2, "little") * 1600 for word in ["lamp", "and", "heater.", "Done."])
 

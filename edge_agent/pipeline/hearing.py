@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge_agent.audio import AudioChunk
+from edge_agent.audio import FRAME_S, AudioChunk
 from edge_agent.events import Transcript
 from edge_agent.hear.endpoint import PAUSE_S, QUIET_S
 from edge_agent.runtime.channel import Channel, ChannelClosedError
@@ -213,12 +213,13 @@ class Utterance:
         chunk = self._coalesced(frame)
         is_other = await self._accept(tools, chunk)
         if so_far.understanding is None:
-            if is_other and so_far.quiet_left_s > 0:  # the last word is often another one at first
+            so_far.quiet_left_s -= chunk.duration_s
+            # Half a frame of tolerance: sums of 0.02 are not exact.
+            if is_other and so_far.quiet_left_s > -FRAME_S / 2:  # the last word is often another one at first
                 so_far.early = await self._guess(tools, so_far.early, only_fixed=True)
             elif is_other and so_far.early is not None:
                 self._discard(tools, so_far.early)
                 so_far.early = None
-            so_far.quiet_left_s -= chunk.duration_s
             return
         was_short = so_far.silence_s < _THOROUGH_S
         so_far.silence_s += chunk.duration_s

@@ -28,6 +28,7 @@ from virtual_stage import MindReader, Person
 from virtual_time import in_virtual_time
 
 from edge_agent.app.voice import interrupts
+from edge_agent.audio import AudioChunk
 from edge_agent.config.audio import EndpointConfig, InterruptionConfig
 from edge_agent.errors import DeviceError, GenerationError
 from edge_agent.events import Completeness, EndpointReason, Transcript
@@ -121,7 +122,12 @@ class HalfHeard(MindReader):
 
 
 class LateReader(HalfHeard):
-    """Has no words in a pause before it is asked to be thorough."""
+    """Has no words before it is asked to be thorough."""
+
+    def accept(self, chunk: AudioChunk) -> Transcript | None:
+        """Hear, and tell of nothing."""
+        super().accept(chunk)
+        return None
 
     def preview(self, *, thorough: bool = False) -> Transcript:
         """Hear them then."""

@@ -623,7 +623,7 @@ async def test_what_was_begun_too_early_is_neither_said_nor_done() -> None:
     recognizer = Commands(*heard("lamp and heater"))
     responder = Foreteller(recognizer)
     async with scene(recognizer, responder) as it:
-        await it.hear("." * 10 + "#" * 12 + "." * 4 + "#" * 30 + "." * 40)
+        await it.hear("." * 10 + "#" * 6 + "." * 3 + "#" * 36 + "." * 40)
     (turn,) = it.notebook.turns
     assert (turn.heard, turn.reply_heard) == ("lamp and heater", "lamp and heater. Done.")
     assert responder.rendered == ["lamp", "lamp and heater"]

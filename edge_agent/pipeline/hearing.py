@@ -29,6 +29,8 @@ _THOROUGH_S = 0.18
 """Pause, of which `PauseMark` has told, after which a reading that is not final is made so: 0.3 s of silence in all, as
 there are none between the words of a sentence that is said without a break, and so well before the endpoint that an
 answer begun with other words than the right ones can still be begun anew."""
+_WENT_ON, _OTHER_WORDS = "speech went on", "other words were heard"
+"""Why a reply is thrown away."""
 LONGEST_CALL_S = 20.0
 """While somebody waits; PocketSphinx's final pass over the longest utterance takes two on a slow board."""
 
@@ -200,7 +202,7 @@ class Utterance:
             understanding = await self._consider(tools)
             so_far.understanding, so_far.pending = self._foresee(tools, mark, understanding, guess)
         elif so_far.understanding is not None:
-            self._discard(tools, so_far.pending)
+            self._discard(tools, so_far.pending, _WENT_ON)
             so_far.understanding = so_far.pending = None
             for chunk in so_far.held:
                 await self._accept(tools, chunk)
@@ -217,8 +219,8 @@ class Utterance:
             # Half a frame of tolerance: sums of 0.02 are not exact.
             if is_other and so_far.quiet_left_s > -FRAME_S / 2:  # the last word is often another one at first
                 so_far.early = await self._guess(tools, so_far.early, only_fixed=True)
-            elif is_other and so_far.early is not None:
-                self._discard(tools, so_far.early)
+            elif is_other:
+                self._discard(tools, so_far.early, _WENT_ON)
                 so_far.early = None
             return
         was_short = so_far.silence_s < _THOROUGH_S
@@ -303,11 +305,9 @@ class Utterance:
         answer = tools.reasoner.foresee(self._guessed)
         if answer is None or (only_fixed and answer.text is None):
             return early
-        if early is not None:
-            if answer.is_as(early.answer) and not early.has_failed:
-                return early
-            early.discard()
-            tools.note("speculation", early.began_at, tools.now(), "thrown away: other words were heard")
+        if early is not None and answer.is_as(early.answer) and not early.has_failed:
+            return early
+        self._discard(tools, early, _OTHER_WORDS)
         return tools.begin_reply(answer)
 
     def _foresee(
@@ -323,14 +323,13 @@ class Utterance:
         if guess is not None:
             if answer is not None and answer.is_as(guess.answer):
                 return meant or understanding, guess
-            guess.discard()
-            tools.note("speculation", guess.began_at, tools.now(), "thrown away: other words were heard")
+            self._discard(tools, guess, _OTHER_WORDS)
         return meant or understanding, None if answer is None else tools.begin_reply(answer)
 
-    def _discard(self, tools: HearingTools, pending: PendingReply | None) -> None:
-        if pending is not None:
-            pending.discard()
-            tools.note("speculation", pending.began_at, tools.now(), "thrown away: speech went on")
+    def _discard(self, tools: HearingTools, reply: PendingReply | None, why: str) -> None:
+        if reply is not None:
+            reply.discard()
+            tools.note("speculation", reply.began_at, tools.now(), f"thrown away: {why}")
 
 
 def _reading(transcript: Transcript) -> str:
